@@ -1,0 +1,1 @@
+"""Engines: one interface (`base.Engine`), one file each; `registry` knows their names."""

@@ -1,0 +1,148 @@
+"""What an engine is, and the chunk loop that all of them share.
+
+Iterations form canonical blocks of 4,096 by absolute index. A chunk is a whole number of blocks (the last may be short),
+so that chunk size and threads cannot change a bit of a result.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from ultramc.errors import InputError, MemoryLimitExceeded, UnsupportedOp
+from ultramc.program import Program
+
+CANONICAL_BLOCK = 4_096
+
+Executable = Any
+
+
+@frozen
+class Job:
+    """What a run draws: none of it needs another compilation. `iterations` is the total that the sampling spans."""
+
+    seed: int
+    iterations: int
+    sampling: str = "random"
+
+
+@frozen(eq=False)
+class Chunk:
+    """Iterations `first` to `first` + `count`: for each output payloads (cells, count), and tags or None where none vary."""
+
+    first: int
+    count: int
+    payloads: tuple[NDArray[np.float64], ...]
+    tags: tuple[NDArray[np.uint8] | None, ...]
+
+
+@frozen
+class Availability:
+    """Whether an engine can run here; `reason` says why not and what to install."""
+
+    available: bool
+    reason: str = ""
+
+
+class Engine(ABC):
+    """Turns a program into something executable, and executes ranges of iterations of it."""
+
+    name: str
+    supports: frozenset[str]
+
+    @abstractmethod
+    def availability(self) -> Availability: ...
+
+    @abstractmethod
+    def compile(self, program: Program) -> Executable:
+        """Raises UnsupportedOp where the program needs an op that the engine lacks."""
+
+    @abstractmethod
+    def run(self, executable: Executable, job: Job, first: int, count: int) -> Chunk:
+        """Execute some iterations; any number of threads may do so at once."""
+
+    @abstractmethod
+    def bytes_per_iteration(self, executable: Executable) -> int:
+        """Working memory of one thread for one iteration."""
+
+    def chunk_blocks(self, executable: Executable) -> int:
+        """How many canonical blocks make a chunk."""
+        return 1
+
+    @property
+    def threads(self) -> int:
+        return 1
+
+    def refuse_unsupported(self, program: Program) -> None:
+        for op, instruction in program.ops().items():
+            if op not in self.supports:
+                raise UnsupportedOp(f"{instruction.cell}: engine {self.name!r} has no op {op!r}; use engine='numpy'")
+
+
+def chunk_iterations(engine: Engine, executable: Executable, memory: int) -> int:
+    """The chunk size: what the engine likes, or as many blocks as fit into `memory` bytes. Raises MemoryLimitExceeded."""
+    each = engine.bytes_per_iteration(executable) * engine.threads
+    smallest = each * CANONICAL_BLOCK
+    if smallest > memory:
+        raise MemoryLimitExceeded(
+            f"one block of {CANONICAL_BLOCK:,} iterations needs {smallest / 1e9:,.2f} GB of working memory, {memory / 1e9:,.2f} GB are allowed; "
+            "raise memory_limit=, use fewer threads, or name fewer outputs"
+        )
+    blocks = min(engine.chunk_blocks(executable), memory // max(1, smallest))
+    return max(1, blocks) * CANONICAL_BLOCK
+
+
+def chunks(iterations: int, size: int) -> Iterator[tuple[int, int]]:
+    """(first, count) of each chunk."""
+    if size < 1:
+        raise InputError(f"a chunk of {size} iterations; at least 1 is needed")
+    for first in range(0, iterations, size):
+        yield first, min(size, iterations - first)
+
+
+def execute(engine: Engine, executable: Executable, job: Job, size: int, receive: Callable[[Chunk], None], stop: Callable[[], bool]) -> None:
+    """Run all chunks on the engine's threads; `receive` is called here, in the order of the chunks. `stop` ends the run early."""
+    pending: dict[int, Future[Chunk]] = {}
+    todo = chunks(job.iterations, size)
+    expected = 0
+    with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
+        try:
+            while True:
+                while len(pending) < 2 * engine.threads and not stop():
+                    piece = next(todo, None)
+                    if piece is None:
+                        break
+                    pending[piece[0]] = pool.submit(engine.run, executable, job, *piece)
+                if not pending:
+                    return
+                wait(pending.values(), return_when=FIRST_COMPLETED)
+                while expected in pending and pending[expected].done():
+                    chunk = pending.pop(expected).result()
+                    expected += chunk.count
+                    receive(chunk)
+        finally:
+            for future in pending.values():
+                future.cancel()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+@frozen
+class EngineInfo:
+    """One registered engine, as `available_engines` lists it."""
+
+    name: str
+    available: bool
+    reason: str = field(default="")

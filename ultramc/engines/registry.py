@@ -1,0 +1,62 @@
+"""Names → engines. Others register by the entry point group ``ultramc.engines``; nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+
+from ultramc.engines.base import Engine, EngineInfo
+from ultramc.errors import EngineUnavailable, InputError
+
+BUILT_IN = {"numpy": "ultramc.engines.on_numpy:NumPyEngine"}
+GROUP = "ultramc.engines"
+
+
+def registered() -> dict[str, str]:
+    """Each engine's name, and the module and class it is found at."""
+    return {**{point.name: point.value for point in entry_points(group=GROUP)}, **BUILT_IN}
+
+
+def engine(choice: str | Engine) -> Engine:
+    """An engine by name, or the engine given. ``"auto"`` is NumPy, which runs everywhere.
+
+    Raises InputError for a name that nobody registered and EngineUnavailable where it cannot run here.
+    """
+    if isinstance(choice, Engine):
+        made = choice
+    else:
+        made = _made("numpy" if choice == "auto" else choice)
+    availability = made.availability()
+    if not availability.available:
+        raise EngineUnavailable(f"engine {made.name!r} cannot run here: {availability.reason}")
+    return made
+
+
+def _made(name: str) -> Engine:
+    places = registered()
+    if name not in places:
+        close = get_close_matches(name, places, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"no engine {name!r}{hint} There are: {', '.join(sorted(places))}")
+    module, _, attribute = places[name].partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)()
+    except ImportError as error:
+        raise EngineUnavailable(f"engine {name!r} cannot be loaded: {error}") from error
+    if not isinstance(made, Engine):
+        raise InputError(f"engine {name!r} is registered at {places[name]}, which makes no ultramc.Engine")
+    return made
+
+
+def available_engines() -> tuple[EngineInfo, ...]:
+    """Every registered engine, or why it cannot run here."""
+    return tuple(_info(name) for name in sorted(registered()))
+
+
+def _info(name: str) -> EngineInfo:
+    try:
+        availability = _made(name).availability()
+    except (EngineUnavailable, InputError) as error:
+        return EngineInfo(name, False, str(error))
+    return EngineInfo(name, availability.available, availability.reason)

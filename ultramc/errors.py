@@ -1,0 +1,185 @@
+"""Every accident that ultramc reports, as one tree. Outcomes such as ``#DIV/0!`` are values, not errors.
+
+UltramcError
+├─ WorkbookError
+│   ├─ UnreadableWorkbook   (+OSError)              not an .xlsx, encrypted, truncated, malformed
+│   ├─ LimitExceeded        (+ValueError)           a `ReadLimits` field, its value, how to raise it
+│   └─ ReferenceNotFound    (+KeyError)             no such sheet, name or cell
+├─ FormulaError                                     always has .cell and .formula
+│   ├─ FormulaSyntaxError   (+ValueError)
+│   ├─ UnsupportedFormula   (+NotImplementedError)  a function or feature that we do not have
+│   └─ CircularReference    (+ValueError)           .path = [Sheet1!A1, Sheet1!B4, Sheet1!A1]
+├─ InputError               (+ValueError)           a bad distribution, input, correlation or argument
+├─ MissingExtra             (+ImportError)          an optional library, and the pip command that brings it
+├─ UnreadableResult         (+OSError)              not a saved result, or one of another version
+├─ NoOutputs                (+ValueError)           lists candidates
+├─ CheckError               (+ValueError)           the recalculation differs from Excel's cached values
+├─ RunError                 (+RuntimeError)         every iteration failed, or on_error="raise"
+├─ SimulationCancelled                              .result holds what was done
+└─ EngineError
+    ├─ EngineUnavailable    (+ImportError)          what to install
+    ├─ UnsupportedOp        (+NotImplementedError)  cell, function, engines that can
+    ├─ EngineValidationError (+RuntimeError)        ├─ GPUValidationError
+    └─ MemoryLimitExceeded  (+MemoryError)          bytes needed, bytes allowed, next step
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+
+class UltramcError(Exception):
+    """Root of every error that ultramc raises on purpose."""
+
+
+class WorkbookError(UltramcError):
+    """The workbook cannot be used as it is."""
+
+
+class UnreadableWorkbook(WorkbookError, OSError):
+    """The file is no workbook that we read: the message names the file, the reason and the next step."""
+
+
+class LimitExceeded(WorkbookError, ValueError):
+    """A limit that protects from hostile files: the message names the `ReadLimits` field and how to raise it."""
+
+
+class ReferenceNotFound(WorkbookError, KeyError):
+    """No such sheet, defined name or cell; the message suggests close matches."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class FormulaError(UltramcError):
+    """Something about one formula. `cell` is its printed address, `formula` its text; both may be empty."""
+
+    def __init__(self, message: str, *, cell: str = "", formula: str = "") -> None:
+        self.reason = message
+        self.cell = cell
+        self.formula = formula
+        place = f"{cell}: " if cell else ""
+        text = f"  in  ={_shortened(formula)}" if formula else ""
+        super().__init__(f"{place}{message}{text}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.reason, self.cell, self.formula)
+
+    def at(self, cell: str, formula: str) -> FormulaError:
+        """The same error, placed in a cell; places that are already known stay."""
+        return type(self)(self.reason, cell=self.cell or cell, formula=self.formula or formula)
+
+
+class FormulaSyntaxError(FormulaError, ValueError):
+    """The formula text is not a formula."""
+
+
+class UnsupportedFormula(FormulaError, NotImplementedError):
+    """A function or feature that ultramc does not have; it is refused by name, never ignored."""
+
+
+class CircularReference(FormulaError, ValueError):
+    """A cell that needs itself. `path` lists printed addresses, the first repeated at the end."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self.path = list(path)
+        super().__init__(f"circular reference {' → '.join(_middle_out(self.path))}", cell=self.path[0])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CircularReference, (self.path,)
+
+    def at(self, cell: str, formula: str) -> FormulaError:
+        return self
+
+
+class InputError(UltramcError, ValueError):
+    """A distribution, input, correlation or argument that makes no sense; the message says what would."""
+
+
+class MissingExtra(UltramcError, ImportError):
+    """An optional library is not installed; the message has the pip command that brings it."""
+
+
+class UnreadableResult(UltramcError, OSError):
+    """The file is no saved result of a version that we read; the message names the file and the reason."""
+
+
+class NoOutputs(UltramcError, ValueError):
+    """No output was named and the workbook declares none; the message lists candidates."""
+
+
+class CheckError(UltramcError, ValueError):
+    """Our recalculation differs from the values that Excel cached; `report` holds the comparison."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class RunError(UltramcError, RuntimeError):
+    """The run failed; `run` holds its state and counts."""
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class SimulationCancelled(UltramcError):
+    """The run was cancelled; `result` holds the iterations done, or None where there are none."""
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class EngineError(UltramcError):
+    """Something about an engine."""
+
+
+class EngineUnavailable(EngineError, ImportError):
+    """The engine cannot run here; the message says why and what to install."""
+
+
+class UnsupportedOp(EngineError, NotImplementedError):
+    """The engine lacks an op that the program needs: refused at compile time with the cell and the engines that can."""
+
+
+class EngineValidationError(EngineError, RuntimeError):
+    """The engine disagrees with the reference; `statistics` holds both sides."""
+
+    def __init__(self, message: str, statistics: Any = None) -> None:
+        super().__init__(message)
+        self.statistics = statistics
+
+
+class GPUValidationError(EngineValidationError):
+    """The message begins "GPU validation failed – simulation not executed"."""
+
+
+class MemoryLimitExceeded(EngineError, MemoryError):
+    """The run would need more memory than allowed; refused before any work."""
+
+
+def optional(module: str, extra: str) -> Any:
+    """A module that the base install lacks. MissingExtra, with the pip command, where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(f'{module.partition(".")[0]} is not installed here ({error}); pip install "ultramc[{extra}]"') from error
+
+
+def _rebuild(kind: type[FormulaError], reason: str, cell: str, formula: str) -> FormulaError:
+    return kind(reason, cell=cell, formula=formula)
+
+
+def _shortened(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+def _middle_out(path: list[str], limit: int = 12) -> list[str]:
+    if len(path) <= limit:
+        return path
+    half = limit // 2
+    return [*path[:half], f"… {len(path) - limit} more …", *path[-half:]]

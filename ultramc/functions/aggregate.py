@@ -1,0 +1,336 @@
+"""Sums, counts and extremes over ranges, and those with criteria.
+
+In a reference only numbers count; a value written as an argument is coerced. An error anywhere is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import numpy as np
+from attrs import evolve
+
+from ultramc.functions import function, lazy
+from ultramc.functions.criteria import criterion
+from ultramc.functions.kit import ABSENT, BLANK, BOOLEAN, ERROR, NUMBER, TEXT, ZERO, Area, Edge, Kit, Value, broadcast, tag_of, tag_value
+from ultramc.lowering import Call, Steps
+from ultramc.program import TRUE, Known, Operand, broadcast_shape, constant, decided, narrowed
+from ultramc.syntax import Node
+from ultramc.values import ExcelError
+
+Cells = list[tuple[Value, bool]]  # arrays, each with whether it came from a reference
+
+
+def counted(kit: Kit, value: Value, from_reference: bool) -> Value:
+    """An argument of an aggregate: what is written there is coerced, what a reference holds is not."""
+    return value if from_reference else kit.to_number(value)
+
+
+def numbers(call: Call, arguments: Sequence[Cells]) -> list[Value]:
+    """The arrays that an aggregate of numbers looks at."""
+    return [counted(call.kit, *part) for argument in arguments for part in argument]
+
+
+def first_error(kit: Kit, parts: Sequence[Value]) -> Value:
+    """The first error in the arrays, row by row: only the tag counts."""
+    errors = [tag_value(ZERO, kit.emit("first_error_of", tag_of(part)), part.kinds & ERROR | NUMBER) for part in parts if part.kinds & ERROR]
+    return kit.error_tag(errors)
+
+
+def filled(kit: Kit, part: Value, neutral: float) -> Operand:
+    """The numbers of an array, with something neutral in place of all else."""
+    if not part.kinds & ~NUMBER or (neutral == 0 and not part.kinds & ~(NUMBER | BLANK)):
+        return _full(part)
+    return kit.emit("select", kit.is_kind(part, NUMBER), part.payload, neutral)
+
+
+def _full(part: Value) -> Operand:
+    """The payload in the shape of the array: only the tag may have had it."""
+    return part.payload if not isinstance(part.payload, np.ndarray) else np.broadcast_to(part.payload, (*part.shape, 1))
+
+
+def total(kit: Kit, parts: Sequence[Value]) -> Operand:
+    """The sum of all numbers, from the first to the last."""
+    sums = [kit.emit("sum", filled(kit, part, 0.0)) for part in parts]
+    return reduce(lambda x, y: kit.emit("add", x, y), sums)
+
+
+def how_many(kit: Kit, parts: Sequence[Value], kinds: int = NUMBER) -> Operand:
+    counts = [_count(kit, part, kinds) for part in parts]
+    return reduce(lambda x, y: kit.emit("add", x, y), counts)
+
+
+def _count(kit: Kit, part: Value, kinds: int) -> Operand:
+    mask = kit.is_kind(part, kinds)
+    verdict = decided(mask)
+    cells = part.shape[2] * part.shape[3]
+    if verdict is not None:
+        return constant(float(cells) if verdict else 0.0)
+    return kit.emit("count", mask)
+
+
+def _result(kit: Kit, payload: Operand, parts: Sequence[Value]) -> Value:
+    return kit.with_tag(payload, first_error(kit, parts))
+
+
+@function("SUM", "(cells)+")
+def _sum(call: Call, *arguments: Cells) -> Value:
+    parts = numbers(call, arguments)
+    return _result(call.kit, total(call.kit, parts), parts)
+
+
+@function("SUMSQ", "(cells)+")
+def _sumsq(call: Call, *arguments: Cells) -> Value:
+    kit, parts = call.kit, numbers(call, arguments)
+    squares = [kit.emit("sum", kit.emit("mul", number, number)) for number in (filled(kit, part, 0.0) for part in parts)]
+    return _result(kit, reduce(lambda x, y: kit.emit("add", x, y), squares), parts)
+
+
+@function("PRODUCT", "(cells)+")
+def _product(call: Call, *arguments: Cells) -> Value:
+    kit, parts = call.kit, numbers(call, arguments)
+    products = [kit.emit("product", filled(kit, part, 1.0)) for part in parts]
+    payload = reduce(lambda x, y: kit.emit("mul", x, y), products)
+    none = kit.emit("equal", how_many(kit, parts), ZERO)
+    return _result(kit, kit.emit("select", none, ZERO, payload), parts)
+
+
+@function("AVERAGE", "(cells)+")
+def _average(call: Call, *arguments: Cells) -> Value:
+    return average(call.kit, numbers(call, arguments))
+
+
+def average(kit: Kit, parts: Sequence[Value]) -> Value:
+    count = how_many(kit, parts)
+    result = _result(kit, kit.emit("div", total(kit, parts), count), parts)
+    return kit.fail_where(result, kit.emit("equal", count, ZERO), ExcelError.DIV0)
+
+
+def _extreme(names: str, op: str, pair: str, neutral: float) -> None:
+    @function(names, "(cells)+")
+    def body(call: Call, *arguments: Cells) -> Value:
+        return extreme(call.kit, numbers(call, arguments), op, pair, neutral)
+
+
+def extreme(kit: Kit, parts: Sequence[Value], op: str, pair: str, neutral: float) -> Value:
+    """The smallest or largest number, 0 where there is none."""
+    parts = [kit.settled(part) for part in parts]
+    values = [kit.emit(op, filled(kit, part, neutral)) for part in parts]
+    payload = reduce(lambda x, y: kit.emit(pair, x, y), values)
+    none = kit.emit("equal", how_many(kit, parts), ZERO)
+    if decided(none) is False:
+        return _result(kit, payload, parts)
+    low, high = -1.7976931348623157e308, 1.7976931348623157e308
+    return _result(kit, narrowed(kit.emit("select", none, ZERO, payload), low, high), parts)
+
+
+_extreme("MIN", "minimum", "min", np.inf)
+_extreme("MAX", "maximum", "max", -np.inf)
+
+
+@function("COUNT", "(cells)+")
+def _count_numbers(call: Call, *arguments: Cells) -> Value:
+    kit = call.kit
+    parts = [_countable(kit, *part) for argument in arguments for part in argument]
+    return Value(how_many(kit, parts))
+
+
+def _countable(kit: Kit, value: Value, from_reference: bool) -> Value:
+    if from_reference or not value.kinds & (TEXT | BOOLEAN | BLANK):
+        return value
+    return kit.to_number(value)
+
+
+@function("COUNTA", "(cells)+")
+def _count_all(call: Call, *arguments: Cells) -> Value:
+    parts = [part for argument in arguments for part, _ in argument]
+    return Value(how_many(call.kit, parts, NUMBER | BOOLEAN | TEXT | ERROR))
+
+
+@function("COUNTBLANK", "area")
+def _count_blank(call: Call, area: Area) -> Value:
+    kit = call.kit
+    value = call.read(area)
+    empty = kit.emit("or", kit.is_kind(value, BLANK), kit.emit("and", kit.is_kind(value, TEXT), kit.emit("equal", value.payload, float(kit.texts.code("")))))
+    beyond = area.height * area.width - value.shape[2] * value.shape[3]
+    return Value(kit.emit("add", _count_mask(kit, empty, value), float(beyond)))
+
+
+def _count_mask(kit: Kit, mask: Operand, value: Value) -> Operand:
+    if isinstance(mask, np.ndarray):
+        mask = np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:4], value.shape), 1))
+    return kit.emit("count", mask)
+
+
+# The A family: text counts 0, TRUE 1
+
+
+def _with_text(kit: Kit, value: Value, from_reference: bool) -> Value:
+    if not from_reference:
+        return kit.to_number(value)
+    if not value.kinds & (TEXT | BOOLEAN):
+        return value
+    payload = kit.emit("select", kit.is_kind(value, TEXT), ZERO, value.payload)
+    as_number = kit.emit("select", kit.is_kind(value, TEXT | BOOLEAN), tag_of(kit.number(0)), tag_of(value))
+    return tag_value(payload, as_number, value.kinds & ~(TEXT | BOOLEAN) | NUMBER)
+
+
+def all_values(call: Call, arguments: Sequence[Cells]) -> list[Value]:
+    return [_with_text(call.kit, *part) for argument in arguments for part in argument]
+
+
+@function("AVERAGEA", "(cells)+")
+def _averagea(call: Call, *arguments: Cells) -> Value:
+    return average(call.kit, all_values(call, arguments))
+
+
+@function("MAXA", "(cells)+")
+def _maxa(call: Call, *arguments: Cells) -> Value:
+    return extreme(call.kit, all_values(call, arguments), "maximum", "max", -np.inf)
+
+
+@function("MINA", "(cells)+")
+def _mina(call: Call, *arguments: Cells) -> Value:
+    return extreme(call.kit, all_values(call, arguments), "minimum", "min", np.inf)
+
+
+# Products of arrays
+
+
+@function("SUMPRODUCT", "(array)+")
+def _sumproduct(call: Call, *arrays: Value) -> Value:
+    kit = call.kit
+    if len({array.shape[2:] for array in arrays}) > 1:
+        return kit.error(ExcelError.VALUE)
+    factors = [filled(kit, array, 0.0) for array in arrays]
+    payload = kit.emit("sum", reduce(lambda x, y: kit.emit("mul", x, y), factors))
+    return _result(kit, payload, arrays)
+
+
+# Criteria
+
+
+Argumented = tuple[Area, Value]
+
+
+def _matches(call: Call, pairs: Sequence[Argumented]) -> Operand:
+    """Where all criteria hold over their areas, which have one shape."""
+    mask: Operand = TRUE
+    for area, condition in pairs:
+        mask = call.kit.emit("and", mask, criterion(call.kit, call.read(area), condition))
+    return mask
+
+
+def _paired(call: Call, arguments: Sequence[object]) -> list[Argumented] | None:
+    """Areas with their criteria; None where an area is no reference or has another shape."""
+    pairs = [(area, condition) for area, condition in zip(arguments[::2], arguments[1::2], strict=True)]
+    if not all(isinstance(area, Area) for area, _ in pairs):
+        return None
+    shapes = {(area.height, area.width) for area, _ in pairs if isinstance(area, Area)}
+    return pairs if len(shapes) == 1 else None  # type: ignore[return-value]
+
+
+def _resized(area: Area, like: Area) -> Area:
+    """SUMIF reads as many cells of its sum range as the criteria range has."""
+    bottom = Edge(area.top.at + like.height - 1, area.top.moves)
+    return evolve(area, bottom=bottom, right=Edge(area.left.at + like.width - 1, area.left.moves), whole=like.whole)
+
+
+def _selected(kit: Kit, value: Value, mask: Operand) -> Value:
+    """The values where the mask holds, absent elsewhere."""
+    tag = kit.emit("select", mask, tag_of(value), np.full((1, 1, 1, 1, 1), 4, dtype=np.uint8))
+    shape = broadcast_shape([value.shape, np.shape(mask)[:4] if isinstance(mask, np.ndarray) else mask.shape])
+    widened = broadcast(value, shape) if value.known else value
+    return tag_value(widened.payload, tag, value.kinds | ABSENT)
+
+
+def _over(call: Call, values: Area | None, pairs: list[Argumented] | None, finish: Callable[[Kit, list[Value]], Value]) -> Value:
+    if pairs is None or values is None:
+        return call.kit.error(ExcelError.VALUE)
+    mask = _matches(call, pairs)
+    return finish(call.kit, [_selected(call.kit, call.read(values), mask)])
+
+
+def _summed(kit: Kit, parts: list[Value]) -> Value:
+    return _result(kit, total(kit, parts), parts)
+
+
+def _smallest(kit: Kit, parts: list[Value]) -> Value:
+    return extreme(kit, parts, "minimum", "min", np.inf)
+
+
+def _largest(kit: Kit, parts: list[Value]) -> Value:
+    return extreme(kit, parts, "maximum", "max", -np.inf)
+
+
+def _single(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
+    @function(name, "area any area?")
+    def body(call: Call, area: Area, condition: Value, values: Area | None = None) -> Value:
+        pairs = _paired(call, (area, condition))
+        if pairs is None or not isinstance(values, Area | None):
+            return call.kit.error(ExcelError.VALUE)
+        return _over(call, area if values is None else _resized(values, area), pairs, finish)
+
+
+def _several(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
+    @function(name, "area (area any)+")
+    def body(call: Call, values: Area, *arguments: object) -> Value:
+        pairs = _paired(call, arguments)
+        if not isinstance(values, Area) or pairs is None or (pairs[0][0].height, pairs[0][0].width) != (values.height, values.width):
+            return call.kit.error(ExcelError.VALUE)
+        return _over(call, values, pairs, finish)
+
+
+_single("SUMIF", _summed)
+_single("AVERAGEIF", average)
+_several("SUMIFS", _summed)
+_several("AVERAGEIFS", average)
+_several("MINIFS", _smallest)
+_several("MAXIFS", _largest)
+
+
+@function("COUNTIF COUNTIFS", "(area any)+")
+def _countifs(call: Call, *arguments: object) -> Value:
+    pairs = _paired(call, arguments)
+    if pairs is None:
+        return call.kit.error(ExcelError.VALUE)
+    mask = _matches(call, pairs)
+    beyond = pairs[0][0].height * pairs[0][0].width
+    value = call.read(pairs[0][0])
+    beyond -= value.shape[2] * value.shape[3]
+    count = _count_mask(call.kit, mask, value)
+    blanks = all(decided(criterion(call.kit, call.kit.blank(), condition)) for _, condition in pairs) if beyond else False
+    return Value(call.kit.emit("add", count, float(beyond)) if blanks else count)
+
+
+# SUBTOTAL
+
+
+_SUBTOTALS: dict[int, str] = {1: "AVERAGE", 2: "COUNT", 3: "COUNTA", 4: "MAX", 5: "MIN", 6: "PRODUCT", 7: "STDEV.S", 8: "STDEV.P", 9: "SUM", 10: "VAR.S", 11: "VAR.P"}
+
+
+@lazy("SUBTOTAL", "number (node)+")
+def _subtotal(call: Call, code_node: Node, *nodes: Node) -> Steps:
+    code = yield code_node, call.scope
+    number = int(call.constant(call.kit.to_number(call.one(code)), "function number"))
+    name = _SUBTOTALS.get(number % 100 if number > 100 else number)
+    if name is None:
+        return call.kit.error(ExcelError.VALUE)
+    arguments = []
+    for node in nodes:
+        result = yield node, call.scope
+        arguments.append([(_without_subtotals(call, value, result), True) for value, _ in call.cells(result)])
+    return call.lowering.functions[name].body(call, *arguments)
+
+
+def _without_subtotals(call: Call, value: Value, result: object) -> Value:
+    """SUBTOTAL leaves out cells that are subtotals themselves."""
+    if not isinstance(result, Area) or call.place.size > 1:
+        return value
+    inner = call.lowering.subtotals(result, call.place)
+    if inner is None:
+        return value
+    mask: Known = inner[None, None, : value.shape[2], : value.shape[3], None]
+    return _selected(call.kit, value, call.kit.emit("not", mask))
+

@@ -1,0 +1,468 @@
+"""Finding values and cells: MATCH and what is built on it, INDEX, OFFSET, INDIRECT, and where a cell is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from attrs import evolve
+
+from ultramc import syntax
+from ultramc.address import MAX_COLUMN, MAX_ROW, RangeRef, column_letters, quoted
+from ultramc.errors import FormulaSyntaxError
+from ultramc.functions import function, lazy, scalar
+from ultramc.functions.criteria import wildcard
+from ultramc.functions.kit import ERROR, NUMBER, ONE, ZERO, Area, Areas, Edge, Kit, Unroll, Value, tag_value
+from ultramc.functions.logic import with_errors
+from ultramc.lowering import Call, Result, Steps
+from ultramc.operators import comparison
+from ultramc.parser import parse
+from ultramc.program import Known, Operand
+from ultramc.references import extent
+from ultramc.syntax import Node
+from ultramc.values import ExcelError, Scalar
+
+WIDEST_COMPARISON = 4_000_000
+
+EXACT, BELOW, ABOVE, WILDCARD = 0, -1, 1, 2  # XMATCH's match modes
+
+
+def take(kit: Kit, array: Value, position: Operand) -> Value:
+    """The elements of an array at 0-based positions, row by row."""
+    payload = array.payload
+    if isinstance(payload, np.ndarray):
+        payload = np.broadcast_to(payload, (*array.shape, payload.shape[4]))
+    tag = array.tag if isinstance(array.tag, int) else kit.emit("gather", position, array.tag)
+    return tag_value(kit.emit("gather", position, payload), tag, array.kinds)
+
+
+# Where in a row or column a key stands: 0-based positions, -1 where it is not found
+
+
+def find(kit: Kit, key: Value, table: Value, mode: int, *, from_end: bool = False) -> Operand:
+    """Positions of `key` among the elements of `table`, by XMATCH's modes."""
+    if key.known and table.known and table.shape[:2] == (1, 1):
+        return _find_known(kit, key, table, mode, from_end)
+    if math.prod(np.broadcast_shapes(key.shape, table.shape)) > WIDEST_COMPARISON:
+        raise Unroll
+    if mode in (EXACT, WILDCARD):
+        return kit.emit("last_true" if from_end else "first_true", comparison(kit, "=", key, table))
+    return _nearest(kit, key, table, mode)
+
+
+def _nearest(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
+    """The last element not above the key of an ascending array, or not below it of a descending one."""
+    return kit.emit("last_true", comparison(kit, "<=" if mode == BELOW else ">=", table, key))
+
+
+def _find_known(kit: Kit, key: Value, table: Value, mode: int, from_end: bool) -> Known:
+    keys, elements = kit.scalars(key), kit.scalars(table)
+    if mode in (EXACT, WILDCARD):
+        found = _exact_positions(keys, elements, from_end, wildcards=mode == WILDCARD)
+    else:
+        found = [_sorted_position(item, elements, mode) for item in keys]
+    return np.array(found, dtype=np.float64).reshape(*key.shape, 1)
+
+
+def _exact_positions(keys: Sequence[Scalar], elements: Sequence[Scalar], from_end: bool, *, wildcards: bool) -> list[int]:
+    places: dict[object, int] = {}
+    for position, element in enumerate(elements):
+        if element is None:
+            continue
+        if from_end or sort_key(element) not in places:
+            places[sort_key(element)] = position
+    return [_like(item, elements) if wildcards and _is_pattern(item) else places.get(sort_key(item), -1) for item in keys]
+
+
+def _is_pattern(item: Scalar) -> bool:
+    return isinstance(item, str) and any(sign in item for sign in "*?~")
+
+
+def _like(pattern: Scalar, elements: Sequence[Scalar]) -> int:
+    expression = wildcard(str(pattern))
+    found = (position for position, element in enumerate(elements) if isinstance(element, str) and expression.fullmatch(element))
+    return next(found, -1)
+
+
+def sort_key(value: Scalar) -> tuple[int, float | str]:
+    """Excel's order: numbers, text without case, booleans. Numbers are taken to 15 digits."""
+    if isinstance(value, bool):
+        return 2, float(value)
+    if isinstance(value, str):
+        return 1, value.casefold()
+    if isinstance(value, ExcelError):
+        return 3, float(value.kind)
+    return 0, float(f"{value or 0.0:.14e}")
+
+
+def _sorted_position(item: Scalar, elements: Sequence[Scalar], mode: int) -> int:
+    """Excel's binary search among the elements of the key's kind."""
+    wanted = sort_key(item)
+    low, high, found = 0, len(elements) - 1, -1
+    while low <= high:
+        middle = _same_kind((low + high) // 2, low, high, elements, wanted[0])
+        if middle is None:
+            break
+        here = sort_key(elements[middle])
+        fits = here <= wanted if mode == BELOW else here >= wanted
+        if fits:
+            found, low = middle, middle + 1
+        else:
+            high = middle - 1
+    return found
+
+
+def _same_kind(middle: int, low: int, high: int, elements: Sequence[Scalar], kind: int) -> int | None:
+    """The nearest place from the middle down, then up, that holds a value of the key's kind."""
+    for place in (*range(middle, low - 1, -1), *range(middle + 1, high + 1)):
+        if elements[place] is not None and sort_key(elements[place])[0] == kind:
+            return place
+    return None
+
+
+def _located(kit: Kit, value: Value, key: Value, position: Operand) -> Value:
+    """The value, #N/A where the position is none, the key's error where it has one."""
+    missing = kit.emit("less", position, ZERO)
+    return with_errors(kit, kit.fail_where(value, missing, ExcelError.NA), kit.error_tag([key]))
+
+
+@function("MATCH", "any array number?")
+def _match(call: Call, key: Value, table: Value, kind: Value | None = None) -> Value:
+    kit = call.kit
+    if 1 not in table.shape[2:]:
+        return kit.error(ExcelError.NA)
+    order = 1.0 if kind is None else call.constant(kind, "match type")
+    mode = WILDCARD if order == 0 else BELOW if order > 0 else ABOVE
+    position = find(kit, key, table, mode)
+    return _located(kit, Value(kit.emit("add", position, ONE)), key, position)
+
+
+@function("XMATCH", "any array number? number?")
+def _xmatch(call: Call, key: Value, table: Value, mode: Value | None = None, search: Value | None = None) -> Value:
+    position = _x_position(call, key, table, mode, search)
+    return _located(call.kit, Value(call.kit.emit("add", position, ONE)), key, position)
+
+
+def _x_position(call: Call, key: Value, table: Value, mode: Value | None, search: Value | None) -> Operand:
+    kind = 0 if mode is None else int(call.constant(mode, "match mode"))
+    direction = 1 if search is None else int(call.constant(search, "search mode"))
+    if kind in (EXACT, WILDCARD) or direction in (2, -2):
+        return find(call.kit, key, table, kind, from_end=direction == -1)
+    if not (key.known and table.known):
+        raise call.refuse("with an approximate match of simulated values is not supported yet")
+    return _closest(call.kit, key, table, kind)
+
+
+def _closest(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
+    """The exact match, else the next smaller (-1) or larger (1) element of an array in any order."""
+    elements = [(sort_key(element), position) for position, element in enumerate(kit.scalars(table)) if element is not None]
+    found = []
+    for item in kit.scalars(key):
+        wanted = sort_key(item)
+        fitting = [pair for pair in elements if pair[0][0] == wanted[0] and (pair[0] <= wanted if mode == BELOW else pair[0] >= wanted)]
+        best = max(fitting, key=lambda pair: pair[0]) if mode == BELOW and fitting else min(fitting, default=None)
+        found.append(-1 if best is None else next(position for value, position in fitting if value == best[0]))
+    return np.array(found, dtype=np.float64).reshape(*key.shape, 1)
+
+
+@function("XLOOKUP", "any array array any? number? number?")
+def _xlookup(
+    call: Call, key: Value, table: Value, results: Value, instead: Value | None = None, mode: Value | None = None, search: Value | None = None
+) -> Value:
+    kit = call.kit
+    position = _x_position(call, key, table, mode, search)
+    height, width = results.shape[2:]
+    if table.shape[3] == 1:
+        index = kit.emit("add", kit.emit("mul", position, float(width)), _steps(width, 1, axis=3))
+    else:
+        index = kit.emit("add", position, _steps(height, width, axis=2))
+    found = take(kit, results, index)
+    missing = kit.emit("less", position, ZERO)
+    if instead is not None:
+        return with_errors(kit, kit.choose(missing, instead, found), kit.error_tag([key]))
+    return _located(kit, found, key, position)
+
+
+def _steps(count: int, step: int, *, axis: int) -> Known:
+    shape = [1, 1, 1, 1, 1]
+    shape[axis] = count
+    return (np.arange(count, dtype=np.float64) * step).reshape(shape)
+
+
+def _vertical(call: Call, key: Value, table: Value, index: Value, approximate: Value | None, *, across: bool) -> Value:
+    kit = call.kit
+    height, width = table.shape[2:]
+    nearest, errors = kit.to_mask(approximate) if approximate is not None else (None, Value(ZERO))
+    mode = BELOW if nearest is None or call.constant(kit.boolean(nearest), "range_lookup") else WILDCARD
+    lines = _part(kit, table, 1, width) if across else _part(kit, table, height, 1)
+    position = find(kit, key, lines, mode)
+    line = kit.emit("sub", kit.emit("trunc", index.payload), ONE)
+    flat = kit.emit("add", kit.emit("mul", line, float(width)), position) if across else kit.emit("add", kit.emit("mul", position, float(width)), line)
+    found = kit.fail_where(take(kit, table, flat), kit.emit("less_equal", float(height if across else width), line), ExcelError.REF)
+    result = _located(kit, found, key, position)
+    result = with_errors(kit, result, kit.error_tag([index, errors]))
+    return kit.fail_where(result, kit.emit("less", line, ZERO), ExcelError.VALUE) if index.known else result
+
+
+def _part(kit: Kit, table: Value, height: int, width: int) -> Value:
+    """The top left part of an array."""
+    cut = {"rows": 1, "columns": 1, "height": height, "width": width, "row_step": 0, "column_step": 0, "top": 0, "left": 0}
+    if table.shape[:2] != (1, 1):
+        raise Unroll
+    full = np.broadcast_to(table.payload, (*table.shape, 1)) if isinstance(table.payload, np.ndarray) else table.payload
+    tag = table.tag if isinstance(table.tag, int) else kit.emit("window", table.tag, **cut)
+    return tag_value(kit.emit("window", full, **cut), tag, table.kinds)
+
+
+@function("VLOOKUP", "any array number any?")
+def _vlookup(call: Call, key: Value, table: Value, index: Value, approximate: Value | None = None) -> Value:
+    return _vertical(call, key, table, index, approximate, across=False)
+
+
+@function("HLOOKUP", "any array number any?")
+def _hlookup(call: Call, key: Value, table: Value, index: Value, approximate: Value | None = None) -> Value:
+    return _vertical(call, key, table, index, approximate, across=True)
+
+
+@function("LOOKUP", "any array array?")
+def _lookup(call: Call, key: Value, table: Value, results: Value | None = None) -> Value:
+    kit = call.kit
+    height, width = table.shape[2:]
+    if results is None and 1 not in (height, width):
+        across = width > height
+        line = kit.number(height if across else width)
+        return _vertical(call, key, table, line, None, across=across)
+    position = find(kit, key, table, BELOW)
+    return _located(kit, take(kit, table if results is None else results, position), key, position)
+
+
+# References
+
+
+@function("INDEX", "area number? number? number?")
+def _index(call: Call, source: Result, row: Value | None = None, column: Value | None = None, area: Value | None = None) -> Result:
+    if isinstance(source, Areas):
+        chosen = 1 if area is None else int(call.constant(area, "area number"))
+        if not 1 <= chosen <= len(source.parts):
+            return call.kit.error(ExcelError.REF)
+        source = source.parts[chosen - 1]
+    height, width = (source.height, source.width) if isinstance(source, Area) else source.shape[2:]
+    lines = _lines(call, row, column, height, width)
+    errors = call.kit.error_tag([line for line in lines if line is not None])
+    if errors.kinds & ERROR and errors.kinds == ERROR & errors.kinds and errors.known:
+        return errors
+    exact = [_single(line) for line in lines]
+    if isinstance(source, Area) and source.steady and None not in exact:
+        return _index_area(call, source, exact[0] or 0, exact[1] or 0)
+    return _index_value(call, source, lines, errors)
+
+
+def _lines(call: Call, row: Value | None, column: Value | None, height: int, width: int) -> tuple[Value, Value]:
+    """Row and column; a single number runs along an array that is one row high."""
+    zero = call.kit.number(0)
+    if row is None:
+        return zero, zero
+    if column is None:
+        return (call.kit.number(1), row) if height == 1 and width > 1 else (row, call.kit.number(1) if width == 1 else zero)
+    return row, column
+
+
+def _single(line: Value) -> int | None:
+    """The number of a known line that is the same for the whole block."""
+    if line.kinds & ERROR or not isinstance(line.payload, np.ndarray) or line.payload.size != 1:
+        return None
+    return int(line.payload.flat[0])
+
+
+def _index_area(call: Call, source: Area, row: int, column: int) -> Result:
+    if not (0 <= row <= source.height and 0 <= column <= source.width):
+        return call.kit.error(ExcelError.REF if row >= 0 and column >= 0 else ExcelError.VALUE)
+    top, bottom = (source.top, source.bottom) if row == 0 else (evolve(source.top, at=source.top.at + row - 1),) * 2
+    left, right = (source.left, source.right) if column == 0 else (evolve(source.left, at=source.left.at + column - 1),) * 2
+    return Area(source.sheet, top, left, bottom, right)
+
+
+def _index_value(call: Call, source: Result, lines: tuple[Value, Value], errors: Value) -> Value:
+    kit = call.kit
+    array = call.read(source) if isinstance(source, Area) else source
+    height, width = array.shape[2:]
+    row, column = (_line(kit, line, size, axis) for line, size, axis in zip(lines, (height, width), (2, 3), strict=True))
+    position = kit.emit("add", kit.emit("mul", row, float(width)), column)
+    outside = kit.emit("or", kit.emit("less_equal", float(height), row), kit.emit("less_equal", float(width), column))
+    negative = kit.emit("or", kit.emit("less", row, ZERO), kit.emit("less", column, ZERO))
+    found = kit.fail_where(take(kit, array, position), outside, ExcelError.REF)
+    return with_errors(kit, kit.fail_where(found, negative, ExcelError.VALUE), errors)
+
+
+def _line(kit: Kit, line: Value, size: int, axis: int) -> Operand:
+    """0-based rows or columns: all of them where the number is 0."""
+    whole = kit.emit("trunc", line.payload)
+    if not isinstance(whole, np.ndarray):
+        return kit.emit("sub", whole, ONE)
+    if (whole == 0).all():
+        return _steps(size, 1, axis=axis)
+    if (whole == 0).any():
+        raise Unroll
+    return whole - 1
+
+
+@function("OFFSET", "area number number number? number?")
+def _offset(call: Call, source: Result, rows: Value, columns: Value, height: Value | None = None, width: Value | None = None) -> Result:
+    kit = call.kit
+    arguments = [value for value in (rows, columns, height, width) if value is not None]
+    errors = kit.error_tag(arguments)
+    if errors.kinds & ERROR:
+        return _known_error(errors)
+    if not isinstance(source, Area):
+        return source if isinstance(source, Value) and source.kinds & ERROR else kit.error(ExcelError.VALUE)
+    down, across = int(call.constant(rows, "offset")), int(call.constant(columns, "offset"))
+    tall = source.height if height is None else int(call.constant(height, "height"))
+    wide = source.width if width is None else int(call.constant(width, "width"))
+    if not source.steady or 0 in (tall, wide):
+        if call.place.size > 1 and not source.steady:
+            raise Unroll
+        return kit.error(ExcelError.REF)
+    top, bottom = _moved(source.top, down, tall)
+    left, right = _moved(source.left, across, wide)
+    return _inside(call, Area(source.sheet, top, left, bottom, right))
+
+
+def _known_error(errors: Value) -> Value:
+    if not errors.known or errors.kinds & NUMBER:
+        raise Unroll
+    return errors
+
+
+def _moved(edge: Edge, distance: int, length: int) -> tuple[Edge, Edge]:
+    first = edge.at + distance
+    last = first + length - 1 if length > 0 else first + length + 1
+    return Edge(min(first, last), edge.moves), Edge(max(first, last), edge.moves)
+
+
+def _inside(call: Call, area: Area) -> Result:
+    """An area that was computed: remembered as a precedent, #REF! where it lies off the sheet."""
+    if area.top.at < 1 or area.left.at < 1:
+        if call.place.size > 1:
+            raise Unroll
+        return call.kit.error(ExcelError.REF)
+    seen = extent(area, call.place)
+    if seen.bottom > MAX_ROW or seen.right > MAX_COLUMN:
+        return call.kit.error(ExcelError.REF)
+    call.lowering.reads.append(seen)
+    return area
+
+
+@lazy("INDIRECT", "text node?")
+def _indirect(call: Call, node: Node, style: Node | None = None) -> Steps:
+    kit = call.kit
+    value = call.one((yield node, call.scope))
+    if not value.known:
+        raise call.refuse("with a simulated text is not supported")
+    texts = set(kit.scalars(value))
+    if len(texts) > 1:
+        raise Unroll
+    (text,) = texts
+    if isinstance(text, ExcelError):
+        return kit.error(text)
+    if style is not None:
+        a1, _ = kit.to_mask(call.one((yield style, call.scope)))
+        if not call.constant(kit.boolean(a1), "reference style"):
+            raise call.refuse("with an R1C1 reference is not supported")
+    try:
+        tree = parse(str(text or ""), call.place.top, call.place.left)
+    except FormulaSyntaxError:
+        return kit.error(ExcelError.REF)
+    result = yield _absolute(tree, call.place), call.scope
+    if not isinstance(result, (Area, Areas)):
+        return kit.error(ExcelError.REF)
+    for area in result.parts if isinstance(result, Areas) else (result,):
+        call.lowering.reads.append(extent(area, call.place))
+    return result
+
+
+def _absolute(tree: Node, place: RangeRef) -> Node:
+    """A reference that INDIRECT reads is the same for every cell of the block."""
+    if not isinstance(tree, syntax.Reference):
+        return tree
+    axes = {name: getattr(tree, name) for name in ("top", "bottom", "left", "right")}
+    origin = {"top": place.top, "bottom": place.top, "left": place.left, "right": place.left}
+    return evolve(tree, **{name: syntax.Axis(axis.at(origin[name]), True) for name, axis in axes.items()})
+
+
+def _coordinates(call: Call, area: Result, *, down: bool) -> Value:
+    """Row or column numbers: of the block's own cells, or of an area's first line (all its lines in an array)."""
+    if isinstance(area, Areas) or isinstance(area, Value):
+        return call.kit.error(ExcelError.VALUE) if isinstance(area, Areas) or not area.kinds & ERROR else area
+    edge = area.top if down else area.left
+    length = call.place.height if down else call.place.width
+    block = np.arange(length if edge.moves else 1, dtype=np.float64) + edge.at
+    first = block.reshape((-1, 1, 1, 1, 1) if down else (1, -1, 1, 1, 1))
+    if not call.scope.array:
+        return Value(first)
+    size = area.height if down else area.width
+    return Value(first + _steps(size, 1, axis=2 if down else 3))
+
+
+def _own(call: Call) -> Area:
+    place = call.place
+    return Area(place.sheet, Edge(place.top, True), Edge(place.left, True), Edge(place.top, True), Edge(place.left, True))
+
+
+@function("ROW", "area?")
+def _row(call: Call, area: Result = None) -> Value:
+    return _coordinates(call, _own(call) if area is None else area, down=True)
+
+
+@function("COLUMN", "area?")
+def _column(call: Call, area: Result = None) -> Value:
+    return _coordinates(call, _own(call) if area is None else area, down=False)
+
+
+def _extent_of(call: Call, result: Result, *, down: bool) -> Value:
+    if isinstance(result, Areas):
+        return call.kit.error(ExcelError.REF)
+    if isinstance(result, Value):
+        if result.kinds & ERROR and result.shape == (1, 1, 1, 1):
+            return result
+        return call.kit.number(result.shape[2 if down else 3])
+    if not result.steady and call.place.size > 1:
+        raise Unroll
+    return call.kit.number(result.height if down else result.width)
+
+
+@function("ROWS", "area")
+def _rows(call: Call, result: Result) -> Value:
+    return _extent_of(call, result, down=True)
+
+
+@function("COLUMNS", "area")
+def _columns(call: Call, result: Result) -> Value:
+    return _extent_of(call, result, down=False)
+
+
+@function("AREAS", "area")
+def _areas(call: Call, result: Result) -> Value:
+    return call.kit.number(len(result.parts) if isinstance(result, Areas) else 1)
+
+
+@function("TRANSPOSE", "array")
+def _transpose(call: Call, array: Value) -> Value:
+    kit = call.kit
+    tag = array.tag if isinstance(array.tag, int) else kit.emit("transpose", array.tag)
+    payload = np.broadcast_to(array.payload, (*array.shape, 1)) if isinstance(array.payload, np.ndarray) else array.payload
+    return tag_value(kit.emit("transpose", payload), tag, array.kinds)
+
+
+@scalar("ADDRESS", "number number number? any? text?", text=True)
+def _address(row: float, column: float, style: float = 1.0, a1: Scalar = True, sheet: str | None = None) -> Scalar:
+    if not (1 <= row <= MAX_ROW and 1 <= column <= MAX_COLUMN) or style not in (1, 2, 3, 4):
+        return ExcelError.VALUE
+    fixed_row, fixed_column = style in (1, 2), style in (1, 3)
+    if a1 is False or a1 == 0:
+        text = (f"R{int(row)}" if fixed_row else f"R[{int(row)}]") + (f"C{int(column)}" if fixed_column else f"C[{int(column)}]")
+    else:
+        text = f"{'$' * fixed_column}{column_letters(int(column))}{'$' * fixed_row}{int(row)}"
+    return text if sheet is None else f"{quoted(sheet) if sheet else ''}!{text}"
+
+

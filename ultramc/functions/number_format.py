@@ -1,0 +1,488 @@
+"""Excel's number formats: ``#,##0.00;[Red](#,##0.00)``, ``0.0%``, ``# ?/?``, ``yyyy-mm-dd hh:mm``, ``General``.
+
+A format is read once into sections of tokens (ECMA-376 part 1, 18.8.31); a value picks its section and is written token
+by token. US conventions.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from functools import lru_cache
+
+from attrs import evolve, frozen
+
+from ultramc.functions.serials import LAST_SERIAL, SHIFT_1904, civil
+from ultramc.values import ExcelError, Scalar, to_text
+
+LONGEST_FORMAT = 255  # characters that Excel takes as a format
+
+MONTHS = "January February March April May June July August September October November December".split()
+DAYS = "Saturday Sunday Monday Tuesday Wednesday Thursday Friday".split()  # by serial number modulo 7
+
+_TOKEN = re.compile(
+    r"""
+      "(?P<quoted>[^"]*)"?
+    | \\(?P<escaped>.)
+    | _(?P<space>.)
+    | \*(?P<fill>.)
+    | \[(?P<elapsed>h+|m+|s+)\]
+    | \[(?P<bracket>[^\]]*)\]
+    | (?P<general>General)
+    | (?P<half>AM/PM|A/P)
+    | (?P<subsecond>(?<=s)\.0+|(?<=s\])\.0+)
+    | (?P<date>y+|m+|d+|h+|s+|e+(?![+-])|b+)
+    | (?P<exponent>E[+-])
+    | (?P<digit>[0#?])
+    | (?P<mark>[.,%/@;])
+    | (?P<plain>.)
+    """,
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_CONDITION = re.compile(r"(<=|>=|<>|<|>|=)\s*(-?\d*\.?\d+(?:E[+-]?\d+)?)", re.IGNORECASE)
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq, "<>": operator.ne,
+}  # fmt: skip
+_CURRENCY = re.compile(r"\$([^-]*)(-.*)?")
+
+
+@frozen
+class Token:
+    """`kind` is a group of the token pattern, or "literal" for what is shown as it is."""
+
+    kind: str
+    text: str
+
+
+@frozen
+class Condition:
+    comparison: str
+    bound: float
+
+    def holds(self, number: float) -> bool:
+        return _COMPARISONS[self.comparison](number, self.bound)
+
+    @property
+    def only_negative(self) -> bool:
+        return (self.comparison == "<" and self.bound <= 0) or (self.comparison in ("<=", "=") and self.bound < 0)
+
+
+@frozen
+class Section:
+    tokens: tuple[Token, ...]
+    condition: Condition | None = None
+
+    def has(self, *kinds: str) -> bool:
+        return any(token.kind in kinds for token in self.tokens)
+
+
+def formatted(value: Scalar, pattern: str, *, date1904: bool = False) -> Scalar:
+    """A value as a cell of that format would show it, or `#VALUE!` where it cannot (a date before 1900).
+
+    >>> formatted(1234.567, "#,##0.00"), formatted(-0.25, "0%"), formatted(43861.75, "d mmm yyyy h:mm AM/PM"), formatted(2.5, "# ?/?")
+    ('1,234.57', '-25%', '31 Jan 2020 6:00 PM', '2 1/2')
+    """
+    if isinstance(value, (bool, ExcelError)):
+        return to_text(value)
+    sections = sections_of(pattern)
+    if sections is None:
+        return ExcelError.VALUE
+    if isinstance(value, str):
+        return _text_shown(value, sections)
+    return _number_shown(value or 0.0, sections, date1904)
+
+
+@lru_cache(maxsize=4_096)
+def sections_of(pattern: str) -> tuple[Section, ...] | None:
+    """The sections of a format; None where Excel would not take it."""
+    if len(pattern) > LONGEST_FORMAT:
+        return None
+    sections: list[list[Token]] = [[]]
+    for match in _TOKEN.finditer(pattern):
+        token = _token(match)
+        if token == Token("mark", ";"):
+            sections.append([])
+        else:
+            sections[-1].append(token)
+    return tuple(map(_section, sections)) if len(sections) <= 4 else None
+
+
+def _token(match: re.Match[str]) -> Token:
+    kind = match.lastgroup or "plain"
+    text = match[kind]
+    if kind in ("quoted", "escaped", "plain"):
+        return Token("literal", text)
+    if kind == "space":
+        return Token("literal", " ")
+    if kind == "fill":
+        return Token("literal", "")
+    return Token(kind, text.lower() if kind in ("date", "elapsed") else text)
+
+
+def _section(tokens: Sequence[Token]) -> Section:
+    condition, kept = None, []
+    for token in tokens:
+        match = _CONDITION.fullmatch(token.text) if token.kind == "bracket" else None
+        if match is not None:
+            condition = Condition(match[1], float(match[2]))
+        elif token.kind == "bracket":
+            currency = _CURRENCY.fullmatch(token.text)
+            kept += [Token("literal", currency[1])] if currency else []  # else a colour or a script, which do not show
+        else:
+            kept.append(token)
+    section = Section(tuple(kept), condition)
+    return evolve(section, tokens=_with_minutes(section.tokens)) if section.has("date", "elapsed") else section
+
+
+def _with_minutes(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """``m`` beside hours or seconds stands for minutes."""
+    times = [index for index, token in enumerate(tokens) if token.kind in ("date", "elapsed")]
+    result = list(tokens)
+    for place, index in enumerate(times):
+        token = tokens[index]
+        if token.kind == "date" and token.text in ("m", "mm"):
+            before = tokens[times[place - 1]].text[0] if place else ""
+            after = tokens[times[place + 1]].text[0] if place + 1 < len(times) else ""
+            if before == "h" or after == "s":
+                result[index] = Token("minute", token.text)
+    return tuple(result)
+
+
+# Which section
+
+
+def _text_shown(text: str, sections: Sequence[Section]) -> str:
+    for section in (sections[3:4] or sections[-1:]) if len(sections) in (1, 4) or sections[-1].has("mark") else ():
+        if any(token.text == "@" for token in section.tokens) or len(sections) == 4:
+            return "".join(text if token == AT else token.text for token in section.tokens if token == AT or token.kind == "literal")
+    return text
+
+
+AT = Token("mark", "@")
+
+
+def _number_shown(number: float, sections: Sequence[Section], date1904: bool) -> Scalar:
+    section, signed = _chosen(number, _number_sections(sections))
+    if section is None:
+        return ExcelError.VALUE
+    if section.has("date", "elapsed", "minute", "half"):
+        return _date_shown(number + (SHIFT_1904 if date1904 else 0), section)
+    if section.has("general") or AT in section.tokens:
+        return _general_shown(number if signed else abs(number), section)
+    shown = _figures_shown(abs(number), section)
+    return f"-{shown}" if signed and number < 0 else shown
+
+
+def _number_sections(sections: Sequence[Section]) -> Sequence[Section]:
+    """Without a section for text only."""
+    if len(sections) == 4 or (len(sections) > 1 and AT in sections[-1].tokens):
+        return sections[:-1] if len(sections) < 4 else sections[:3]
+    return sections
+
+
+def _chosen(number: float, sections: Sequence[Section]) -> tuple[Section | None, bool]:
+    """The section for a number, and whether its sign is to be written."""
+    if any(section.condition for section in sections):
+        return _by_condition(number, sections)
+    if len(sections) == 1 or number > 0 or (number == 0 and len(sections) == 2):
+        return sections[0], True
+    return (sections[1], False) if number < 0 else (sections[2], True)
+
+
+def _by_condition(number: float, sections: Sequence[Section]) -> tuple[Section | None, bool]:
+    if len(sections) > 1 and sections[1].condition is None and len(sections) == 3:
+        sections = [sections[0], evolve(sections[1], condition=Condition("<", 0.0)), sections[2]]
+    for place, section in enumerate(sections):
+        if section.condition is None:
+            negative_only = place == 1 and sections[0].condition == Condition(">=", 0.0)
+            return section, not negative_only
+        if section.condition.holds(number):
+            return section, not section.condition.only_negative
+    return None, True
+
+
+# Numbers
+
+
+def decimal_of(number: float) -> Decimal:
+    """The 15 digits that Excel works with."""
+    return Decimal(f"{number:.14e}")
+
+
+def grouped(digits: str) -> str:
+    """A plain decimal with commas between thousands."""
+    whole, point, fraction = digits.partition(".")
+    return f"{int(whole):,}{point}{fraction}"
+
+
+def general(number: float) -> str:
+    """A number as a cell of format General shows it, in at most 11 characters beside the sign.
+
+    >>> general(1 / 3), general(123456789012.0), general(-5.0), general(0.00001234)
+    ('0.333333333', '1.23457E+11', '-5', '1.234E-05')
+    """
+    if number == 0:
+        return "0"
+    size = abs(number)
+    exponent = int(f"{size:.14e}".partition("e")[2])
+    sign = "-" if number < 0 else ""
+    if -5 < exponent < 11:
+        plain = _rounded(decimal_of(size), max(0, min(9, 9 - exponent)))
+        return sign + (plain.rstrip("0").rstrip(".") if "." in plain else plain)
+    mantissa, _, power = f"{size:.5e}".partition("e")
+    return f"{sign}{mantissa.rstrip('0').rstrip('.')}E{power[0]}{power[1:]:0>2}"
+
+
+def _rounded(number: Decimal, places: int) -> str:
+    """Halves away from zero; an empty whole part where it is 0 and decimals follow is left to the caller."""
+    scaled = number.scaleb(places).to_integral_value(ROUND_HALF_UP)
+    return f"{scaled.scaleb(-places):.{places}f}"
+
+
+def _general_shown(number: float, section: Section) -> str:
+    text = general(number)
+    return "".join(text if token == AT or token.kind == "general" else token.text for token in section.tokens if token.kind != "mark" or token == AT)
+
+
+def _figures_shown(number: float, section: Section) -> str:
+    tokens = section.tokens
+    if not section.has("digit"):
+        return "".join(token.text for token in tokens if token.kind == "literal" or token.text == "%")
+    if any(token == SLASH for token in tokens):
+        return _fraction_shown(number, tokens)
+    exponent = next((index for index, token in enumerate(tokens) if token.kind == "exponent"), None)
+    percents = sum(token == PERCENT for token in tokens)
+    value = decimal_of(number).scaleb(2 * percents)
+    return _decimal_shown(value, tokens) if exponent is None else _exponent_shown(value, tokens, exponent)
+
+
+SLASH, PERCENT, COMMA, POINT = Token("mark", "/"), Token("mark", "%"), Token("mark", ","), Token("mark", ".")
+
+
+def _decimal_shown(number: Decimal, tokens: Sequence[Token]) -> str:
+    point = tokens.index(POINT) if POINT in tokens else len(tokens)
+    whole, fraction = tokens[:point], tokens[point + 1 :]
+    digits = [index for index, token in enumerate(tokens) if token.kind == "digit"]
+    scale = _scale(tokens, digits, point)
+    commas = any(token == COMMA for token in whole[: max((index for index in digits if index < point), default=0)])
+    places = sum(token.kind == "digit" for token in fraction)
+    whole_digits, _, fraction_digits = _rounded(number.scaleb(-3 * scale), places).partition(".")
+    text = _whole_shown(whole_digits.lstrip("0"), whole, commas=commas)
+    return text + ("." if point < len(tokens) else "") + _decimals_shown(fraction_digits, fraction)
+
+
+def _scale(tokens: Sequence[Token], digits: Sequence[int], point: int) -> int:
+    """How many commas divide by a thousand: those right after the last digit of the whole part, or of all."""
+    count = 0
+    for end in {max((index for index in digits if index < point), default=-1), digits[-1]}:
+        index = end + 1
+        while 0 < index < len(tokens) and tokens[index] == COMMA:
+            count, index = count + 1, index + 1
+    return count
+
+
+def _whole_shown(digits: str, tokens: Sequence[Token], *, commas: bool) -> str:
+    """Digits dealt out to placeholders from the right; the first placeholder takes all that are left."""
+    first = next((index for index, token in enumerate(tokens) if token.kind == "digit"), -1)
+    left = list(digits)
+    parts: list[str] = []  # from the right
+    dealt = 0
+    for index in range(len(tokens) - 1, -1, -1):
+        token = tokens[index]
+        if token.kind != "digit":
+            parts.append("" if token == COMMA else token.text)
+            continue
+        for _ in range(max(len(left), 1) if index == first else 1):
+            sign = left.pop() if left else _PADDING[token.text]
+            parts += [_comma(sign)] if commas and dealt and dealt % 3 == 0 else []
+            parts.append(sign)
+            dealt += 1
+    return "".join(reversed(parts))
+
+
+def _comma(before: str) -> str:
+    return "," if before.isdigit() else before
+
+
+_PADDING = {"0": "0", "#": "", "?": " "}
+
+
+def _decimals_shown(digits: str, tokens: Sequence[Token]) -> str:
+    """Zeros at the end are left out where the placeholder is # and blank where it is ?."""
+    significant = len(digits.rstrip("0"))
+    parts, place = [], 0
+    for token in tokens:
+        if token.kind != "digit":
+            parts.append("" if token == COMMA else token.text)
+            continue
+        parts.append(digits[place] if place < significant else _PADDING[token.text])
+        place += 1
+    return "".join(parts)
+
+
+def _exponent_shown(number: Decimal, tokens: Sequence[Token], at: int) -> str:
+    mantissa, tail = tokens[:at], tokens[at + 1 :]
+    point = mantissa.index(POINT) if POINT in mantissa else at
+    wide = max(sum(token.kind == "digit" for token in mantissa[:point]), 1)
+    places = sum(token.kind == "digit" for token in mantissa[point:])
+    flexible = any(token.text == "#" for token in mantissa[:point])
+    power = _power(number, wide, places, flexible=flexible)
+    sign = "-" if power < 0 else "+" if tokens[at].text[1] == "+" else ""
+    shown = _whole_shown(str(abs(power)) if power else "", tail, commas=False)
+    return f"{_decimal_shown(number.scaleb(-power), mantissa)}E{sign}{shown}"
+
+
+def _power(number: Decimal, wide: int, places: int, *, flexible: bool) -> int:
+    """The exponent that leaves `wide` digits before the point, or up to so many in steps of as many."""
+    if not number:
+        return 0
+    power = number.adjusted()
+    power = power // wide * wide if flexible and wide > 1 else power - wide + 1
+    rounded = Decimal(_rounded(number.scaleb(-power), places))
+    if rounded.adjusted() < wide:
+        return power
+    return power + (wide if flexible and wide > 1 else 1)
+
+
+def _fraction_shown(number: float, tokens: Sequence[Token]) -> str:
+    """Whole part, numerator and denominator; without a whole part the fraction is improper."""
+    slash = tokens.index(SLASH)
+    start = slash - 1
+    while start >= 0 and tokens[start].kind != "digit":
+        start -= 1
+    first = start
+    while first > 0 and tokens[first - 1].kind == "digit":
+        first -= 1
+    last = slash + 1
+    while last < len(tokens) and (tokens[last].kind == "digit" or tokens[last].text.isdigit() or (tokens[last].text == " " and last == slash + 1)):
+        last += 1
+    whole, above, below = tokens[:first], tokens[first:slash], tokens[slash + 1 : last]
+    separate = any(token.kind == "digit" for token in whole)
+    value = Fraction(decimal_of(number))
+    units, rest = divmod(value, 1) if separate else (0, value)
+    top, bottom = _approximated(rest, below)
+    if separate and top == bottom:
+        units, top = units + 1, 0
+    return _fraction_parts(int(units), top, bottom, (whole, above, below, tokens[last:]))
+
+
+def _approximated(value: Fraction, below: Sequence[Token]) -> tuple[int, int]:
+    """The nearest fraction whose denominator is as written, or has no more digits than there are placeholders."""
+    written = "".join(token.text for token in below).strip()
+    if written.strip("0#?") and written.isdigit():
+        bottom = int(written)
+        return math.floor(value * bottom + Fraction(1, 2)), bottom
+    nearest = value.limit_denominator(10 ** max(len(written), 1) - 1)
+    return nearest.numerator, nearest.denominator
+
+
+def _fraction_parts(units: int, top: int, bottom: int, parts: tuple[Sequence[Token], ...]) -> str:
+    whole, above, below, rest = parts
+    separate = any(token.kind == "digit" for token in whole)
+    tail = "".join(token.text for token in rest if token.kind == "literal")
+    shown = _whole_shown(str(units) if units or (separate and not top) else "", whole, commas=False)
+    if separate and not top:
+        blank = " " * (sum(token.kind == "digit" for token in above) + 1 + len(below))
+        return shown + blank + tail
+    numerator = _whole_shown(str(top) if top else "0", above, commas=False)
+    return f"{shown}{numerator}/{str(bottom).ljust(len(below))}{tail}" if below[0].text == "?" else f"{shown}{numerator}/{bottom}{tail}"
+
+
+# Dates and times
+
+
+def _date_shown(serial: float, section: Section) -> Scalar:
+    if not 0 <= serial < LAST_SERIAL + 1:
+        return ExcelError.VALUE
+    places = max((len(token.text) - 1 for token in section.tokens if token.kind == "subsecond"), default=0)
+    timed = any(token.kind in ("elapsed", "minute", "half") or token.text[:1] in ("h", "s") for token in section.tokens)
+    clock = _Clock.of(serial, places, timed=timed, halves=section.has("half"))
+    return "".join(_date_part(token, clock) for token in section.tokens)
+
+
+@frozen
+class _Clock:
+    day: int
+    seconds: int  # since midnight
+    fraction: str  # of the second, as many digits as are shown
+    halves: bool  # AM and PM
+
+    @classmethod
+    def of(cls, serial: float, places: int, *, timed: bool, halves: bool) -> _Clock:
+        day = math.floor(serial)
+        if not timed:
+            return cls(day, 0, "", halves)
+        ticks = int((decimal_of(serial) * 86_400).scaleb(places).to_integral_value(ROUND_HALF_UP))
+        total, rest = divmod(ticks, 10**places)
+        return cls(total // 86_400, total % 86_400, f"{rest:0{places}d}" if places else "", halves)
+
+    @property
+    def hour(self) -> int:
+        hour = self.seconds // 3600
+        return (hour % 12 or 12) if self.halves else hour
+
+
+def _date_part(token: Token, clock: _Clock) -> str:
+    width = len(token.text)
+    if token.kind == "elapsed":
+        seconds = clock.day * 86_400 + clock.seconds
+        return f"{seconds // {'h': 3600, 'm': 60, 's': 1}[token.text[0]]:0{width}d}"
+    if token.kind == "minute":
+        return f"{clock.seconds // 60 % 60:0{min(width, 2)}d}"
+    if token.kind == "half":
+        return _half(token.text, late=clock.seconds >= 43_200)
+    if token.kind == "subsecond":
+        return f".{clock.fraction}"
+    return _DATE_PARTS[token.text[0]](clock, width) if token.kind == "date" else token.text
+
+
+def _half(text: str, *, late: bool) -> str:
+    return text.split("/")[late] if len(text) == 3 else ("PM" if late else "AM")
+
+
+def _year_shown(clock: _Clock, width: int) -> str:
+    year = civil(clock.day)[0]
+    return f"{year % 100:02d}" if width <= 2 else f"{year:04d}"
+
+
+def _era_year_shown(clock: _Clock, width: int) -> str:
+    return f"{civil(clock.day)[0]:04d}"
+
+
+def _buddhist_year_shown(clock: _Clock, width: int) -> str:
+    year = civil(clock.day)[0] + 543
+    return f"{year % 100:02d}" if width <= 2 else f"{year:04d}"
+
+
+def _month_shown(clock: _Clock, width: int) -> str:
+    month = civil(clock.day)[1]
+    name = MONTHS[month - 1]
+    return f"{month:0{width}d}" if width <= 2 else {3: name[:3], 5: name[:1]}.get(width, name)
+
+
+def _day_shown(clock: _Clock, width: int) -> str:
+    name = DAYS[clock.day % 7]
+    return f"{civil(clock.day)[2]:0{width}d}" if width <= 2 else name[:3] if width == 3 else name
+
+
+def _hour_shown(clock: _Clock, width: int) -> str:
+    return f"{clock.hour:0{min(width, 2)}d}"
+
+
+def _second_shown(clock: _Clock, width: int) -> str:
+    return f"{clock.seconds % 60:0{min(width, 2)}d}"
+
+
+_DATE_PARTS: dict[str, Callable[[_Clock, int], str]] = {
+    "y": _year_shown,
+    "e": _era_year_shown,
+    "b": _buddhist_year_shown,
+    "m": _month_shown,
+    "d": _day_shown,
+    "h": _hour_shown,
+    "s": _second_shown,
+}

@@ -1,0 +1,229 @@
+"""Who needs whom: regions of like formulas, their precedents, and the order of calculation.
+
+A region is a rectangle of cells of one sheet whose formulas are the same in relative form. Edges run between regions,
+and a range is looked up as a whole, so a sum over a column costs one look-up however long the column is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import field, frozen
+
+from ultramc.address import CellRef, RangeRef
+from ultramc.errors import FormulaError, FormulaSyntaxError, UnsupportedFormula
+from ultramc.functions.kit import Area, Unroll
+from ultramc.parser import parse, relative_key
+from ultramc.references import Resolver, extent, static_areas
+from ultramc.syntax import Node
+from ultramc.workbook import Formula, Sheet, Workbook
+
+
+@frozen(eq=False)
+class Region:
+    """`tree` is None where the text is no formula; `error` then says why."""
+
+    index: int
+    place: RangeRef
+    formula: Formula
+    tree: Node | None
+    error: FormulaError | None = None
+
+    @property
+    def is_array(self) -> bool:
+        return self.formula.kind == "array"
+
+    @property
+    def key(self) -> RangeRef:
+        return self.place
+
+
+@frozen(eq=False)
+class Graph:
+    """All formula cells of a workbook as regions, with their static precedents."""
+
+    book: Workbook
+    regions: tuple[Region, ...]
+    resolver: Resolver
+    _columns: dict[tuple[str, int], tuple[list[int], list[int]]] = field(repr=False)
+
+    @classmethod
+    def of(cls, book: Workbook) -> Graph:
+        regions = tuple(_all_regions(book))
+        return cls(book, regions, Resolver(book), _column_index(regions))
+
+    def region_at(self, cell: CellRef) -> Region | None:
+        found = list(self.overlapping(RangeRef.of(cell)))
+        return found[0] if found else None
+
+    def overlapping(self, area: RangeRef) -> Iterator[Region]:
+        """The regions that share a cell with an area, each once."""
+        seen: set[int] = set()
+        for column in self._used_columns(area):
+            bottoms, indexes = self._columns[area.sheet, column]
+            for position in range(bisect_left(bottoms, area.top), len(indexes)):
+                index = indexes[position]
+                if self.regions[index].place.top > area.bottom:
+                    break
+                if index not in seen:
+                    seen.add(index)
+                    yield self.regions[index]
+
+    def _used_columns(self, area: RangeRef) -> Iterable[int]:
+        if area.width <= 64:
+            return [column for column in range(area.left, area.right + 1) if (area.sheet, column) in self._columns]
+        return sorted(column for sheet, column in self._columns if sheet == area.sheet and area.left <= column <= area.right)
+
+    def areas(self, region: Region) -> list[tuple[RangeRef, Area | None]]:
+        """What a region refers to: each whole extent, and the area as its cells see it where they all see it alike."""
+        if region.tree is None:
+            return []
+        try:
+            found = static_areas(self.resolver, region.tree, region.place)
+            return [(extent(area, region.place), area) for area in found]
+        except Unroll:
+            cells = (RangeRef.of(cell) for cell in region.place.cells())
+            return [(extent(area, cell), None) for cell in cells for area in self._areas_of_cell(region.tree, cell)]
+        except UnsupportedFormula:
+            return []
+
+    def _areas_of_cell(self, tree: Node, cell: RangeRef) -> list[Area]:
+        return static_areas(self.resolver, tree, cell)
+
+    def precedents(self, region: Region) -> list[int]:
+        """The regions that a region refers to, itself among them if it does."""
+        found: dict[int, None] = {}
+        for area, _ in self.areas(region):
+            for other in self.overlapping(area):
+                found[other.index] = None
+        return list(found)
+
+    def order(self, regions: Iterable[int] | None = None) -> list[list[int]]:
+        """Groups in order of calculation; a group of several regions, or one that names itself, is a cycle of regions.
+
+        Only `regions` and what they need are ordered, where given.
+        """
+        return strongly_connected(regions if regions is not None else range(len(self.regions)), lambda index: self.precedents(self.regions[index]))
+
+
+def strongly_connected(roots: Iterable[int], successors: object) -> list[list[int]]:
+    """Tarjan's components, those that others need first (R. Tarjan, SIAM J. Comput. 1, 146, 1972), without recursion."""
+    assert callable(successors)
+    number: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    on_stack: set[int] = set()
+    groups: list[list[int]] = []
+    for root in roots:
+        if root in number:
+            continue
+        path: list[tuple[int, Iterator[int]]] = [(root, iter(successors(root)))]
+        number[root] = low[root] = len(number)
+        stack.append(root)
+        on_stack.add(root)
+        while path:
+            node, rest = path[-1]
+            for other in rest:
+                if other not in number:
+                    number[other] = low[other] = len(number)
+                    stack.append(other)
+                    on_stack.add(other)
+                    path.append((other, iter(successors(other))))
+                    break
+                if other in on_stack:
+                    low[node] = min(low[node], number[other])
+            else:
+                path.pop()
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
+                if low[node] == number[node]:
+                    groups.append(_popped(stack, on_stack, node))
+    return groups
+
+
+def _popped(stack: list[int], on_stack: set[int], last: int) -> list[int]:
+    group = []
+    while not group or group[-1] != last:
+        group.append(stack.pop())
+        on_stack.discard(group[-1])
+    return sorted(group)
+
+
+def _all_regions(book: Workbook) -> Iterator[Region]:
+    index = 0
+    for sheet in book.sheets:
+        for place, formula in _rectangles(sheet):
+            tree, error = _parsed(formula, place)
+            yield Region(index, place, formula, tree, error)
+            index += 1
+
+
+def _parsed(formula: Formula, place: RangeRef) -> tuple[Node | None, FormulaError | None]:
+    if formula.kind == "data_table":
+        return None, UnsupportedFormula("a data table is not recalculated", cell=str(place.first), formula="TABLE(…)")
+    try:
+        return parse(formula.text, formula.row, formula.column), None
+    except FormulaSyntaxError as error:
+        return None, error.at(str(place.first), formula.text)
+
+
+def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
+    """The sheet's formulas as rectangles of like formulas, in row-major order of their first cells."""
+    groups: dict[object, list[tuple[int, int]]] = defaultdict(list)
+    keys: dict[int, object] = {}
+    covered: set[tuple[int, int]] = set()
+    singles: list[tuple[RangeRef, Formula]] = []
+    for cell, formula in sheet.formulas.items():
+        if formula.area is not None and formula.kind in ("array", "data_table"):
+            singles.append((RangeRef(sheet.name, *formula.area), formula))
+            covered.update(singles[-1][0].size > 1 and _places(singles[-1][0]) or ())
+    for cell, formula in sheet.formulas.items():
+        if (formula.area is None or formula.kind not in ("array", "data_table")) and cell not in covered:
+            groups[_key(formula, keys)].append(cell)
+    found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in merged(cells)]
+    yield from sorted(found + singles, key=lambda item: (item[0].top, item[0].left))
+
+
+def _places(place: RangeRef) -> list[tuple[int, int]]:
+    return [(row, column) for row in range(place.top, place.bottom + 1) for column in range(place.left, place.right + 1)]
+
+
+def _key(formula: Formula, keys: dict[int, object]) -> object:
+    key = keys.get(id(formula))
+    if key is None:
+        key = keys[id(formula)] = relative_key(formula.text, formula.row, formula.column)
+    return key
+
+
+def merged(cells: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+    """Cells (row, column) as disjoint rectangles (top, left, bottom, right): runs along rows, equal runs stacked."""
+    runs: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for row, left, right in _runs(sorted(cells)):
+        runs[left, right].append(row)
+    found = []
+    for (left, right), rows in runs.items():
+        for _, top, bottom in _runs([(0, row) for row in rows]):
+            found.append((top, left, bottom, right))
+    return found
+
+
+def _runs(ordered: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """(line, first, last) of consecutive positions on a line."""
+    line, first, last = ordered[0][0], ordered[0][1], ordered[0][1]
+    for other, position in ordered[1:]:
+        if other != line or position != last + 1:
+            yield line, first, last
+            line, first = other, position
+        last = position
+    yield line, first, last
+
+
+def _column_index(regions: Sequence[Region]) -> dict[tuple[str, int], tuple[list[int], list[int]]]:
+    """For each sheet and column its regions from top to bottom: their last rows, and their indexes."""
+    columns: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
+    for region in regions:
+        for column in range(region.place.left, region.place.right + 1):
+            columns[region.place.sheet, column].append((region.place.bottom, region.index))
+    return {key: ([bottom for bottom, _ in sorted(rows)], [index for _, index in sorted(rows)]) for key, rows in columns.items()}

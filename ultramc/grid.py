@@ -1,0 +1,241 @@
+"""What every cell of a workbook holds while a program is being built: a known value, or part of a simulated block.
+
+Known cells lie in one payload and one tag plane per sheet, so that an area of them is a view. Where stored cells are
+too far apart for a plane, areas are gathered from a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ultramc.address import CellRef, RangeRef
+from ultramc.errors import LimitExceeded
+from ultramc.functions.kit import Kit, Value, broadcast, tag_of, tag_value
+from ultramc.program import Operand, shape_of
+from ultramc.values import Kind, Scalar, kind_of
+
+DENSE_CELLS = 4_000_000  # a plane of nine bytes a cell is allowed up to this size
+DENSE_RATIO = 32  # or up to this many times the number of stored cells
+LARGEST_AREA = 20_000_000  # cells that one reference may read
+
+
+class Pending(Exception):
+    """Cells were read that have not been computed yet."""
+
+    def __init__(self, cells: list[CellRef]) -> None:
+        super().__init__(str(cells[0]))
+        self.cells = cells
+
+
+@frozen(eq=False)
+class Block:
+    """Simulated cells: a value of shape (rows, columns, 1, 1)."""
+
+    place: RangeRef
+    value: Value
+
+
+class Plane:
+    """The cells of one sheet."""
+
+    def __init__(self, sheet: str, height: int, width: int) -> None:
+        self.sheet = sheet
+        self.height, self.width = height, width
+        self.payload: NDArray[np.float64] = np.zeros((height, width))
+        self.tag: NDArray[np.uint8] = np.full((height, width), Kind.BLANK, dtype=np.uint8)
+        self.pending: NDArray[np.bool_] = np.zeros((height, width), dtype=bool)
+        self.owner: NDArray[np.int32] = np.zeros((height, width), dtype=np.int32)
+
+    def copy(self) -> Plane:
+        """Another plane of the same known values; nothing pending, nothing simulated."""
+        other = Plane.__new__(Plane)
+        other.sheet, other.height, other.width = self.sheet, self.height, self.width
+        other.payload, other.tag = self.payload, self.tag
+        other.pending = np.zeros_like(self.pending)
+        other.owner = np.zeros_like(self.owner)
+        return other
+
+
+class Grid:
+    """All planes, and the simulated blocks that lie over them."""
+
+    def __init__(self, kit: Kit, planes: Mapping[str, Plane]) -> None:
+        self.kit = kit
+        self.planes = dict(planes)
+        self.blocks: list[Block] = []
+        self.bottom = max((plane.height for plane in self.planes.values()), default=1)
+        self.right = max((plane.width for plane in self.planes.values()), default=1)
+
+    def over(self, kit: Kit) -> Grid:
+        """A grid of the same known values, for another builder."""
+        return Grid(kit, {sheet: plane.copy() for sheet, plane in self.planes.items()})
+
+    def set_pending(self, place: RangeRef, pending: bool = True) -> None:
+        self.planes[place.sheet].pending[_cut(place)] = pending
+
+    def write(self, place: RangeRef, value: Value) -> None:
+        """Store what the cells of `place` hold: a value of shape (rows, columns, 1, 1) or one that broadcasts to it."""
+        plane = self.planes[place.sheet]
+        plane.pending[_cut(place)] = False
+        if value.known:
+            payload, tag = _planes_of(value)
+            plane.payload[_cut(place)] = payload
+            plane.tag[_cut(place)] = tag
+            plane.owner[_cut(place)] = 0
+        else:
+            self.blocks.append(Block(place, value))
+            plane.owner[_cut(place)] = len(self.blocks)
+
+    def read(self, place: RangeRef) -> Value:
+        """The cells of `place` as one array: shape (1, 1, height, width). Raises Pending."""
+        plane = self.planes[place.sheet]
+        if place.bottom > plane.height or place.right > plane.width:
+            return self._read_beyond(plane, place)
+        cut = _cut(place)
+        if place.size > LARGEST_AREA:
+            raise LimitExceeded(f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used.")
+        pending = plane.pending[cut]
+        if pending.any():
+            raise Pending([CellRef(place.sheet, place.top + row, place.left + column) for row, column in np.argwhere(pending).tolist()])
+        owner = plane.owner[cut]
+        if self.blocks and owner.any():
+            return self._read_simulated(plane, place, owner)
+        return tag_value(plane.payload[cut][None, None, :, :, None], plane.tag[cut][None, None, :, :, None], 0)
+
+    def scalars(self, place: RangeRef) -> list[Scalar]:
+        """The known values of some cells, row by row."""
+        return self.kit.scalars(self.read(place))
+
+    def _read_beyond(self, plane: Plane, place: RangeRef) -> Value:
+        """Cells outside the used area are blank."""
+        if place.size > LARGEST_AREA:
+            raise LimitExceeded(f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used.")
+        size = (place.height, place.width)
+        if place.top > plane.height or place.left > plane.width:
+            blank = self.kit.blank()
+            return broadcast(blank, (1, 1, *size))
+        inside = RangeRef(place.sheet, place.top, place.left, min(place.bottom, plane.height), min(place.right, plane.width))
+        stored = self.read(inside)
+        rest = []
+        if inside.right < place.right:
+            rest.append((broadcast(self.kit.blank(), (1, 1, inside.height, place.right - inside.right)), (0, inside.width)))
+        if inside.bottom < place.bottom:
+            rest.append((broadcast(self.kit.blank(), (1, 1, place.bottom - inside.bottom, place.width)), (inside.height, 0)))
+        return self._join([(stored, (0, 0)), *rest], size)
+
+    def _read_simulated(self, plane: Plane, place: RangeRef, owner: NDArray[np.int32]) -> Value:
+        first = int(owner.flat[0])
+        if first and (owner == first).all():
+            return self._part(self.blocks[first - 1], place)
+        cut = _cut(place)
+        known = tag_value(plane.payload[cut][None, None, :, :, None], plane.tag[cut][None, None, :, :, None], 0)
+        parts = [(known, (0, 0))]
+        for index in np.unique(owner[owner > 0]).tolist():
+            parts += self._visible(self.blocks[index - 1], place, owner == index)
+        return self._join(parts, (place.height, place.width))
+
+    def _visible(self, block: Block, place: RangeRef, mine: NDArray[np.bool_]) -> Iterable[tuple[Value, tuple[int, int]]]:
+        """What is to be seen of a block within `place`: a later block may lie over a part of it."""
+        common = block.place.intersection(place)
+        assert common is not None
+        for piece in rectangles(mine):
+            top, left, bottom, right = piece
+            part = RangeRef(place.sheet, place.top + top, place.left + left, place.top + bottom, place.left + right)
+            yield self._part(block, part), (top, left)
+
+    def _part(self, block: Block, place: RangeRef) -> Value:
+        """Some cells of a block as an array."""
+        whole = self._as_array(block)
+        if whole.shape[2:] == (place.height, place.width):
+            return whole
+        top, left = place.top - block.place.top, place.left - block.place.left
+        cut = {"rows": 1, "columns": 1, "height": place.height, "width": place.width, "row_step": 0, "column_step": 0, "top": top, "left": left}
+        return self._each(whole, lambda operand: self.kit.emit("window", operand, **cut))
+
+    def _as_array(self, block: Block) -> Value:
+        return self._each(block.value, lambda operand: self._spread(operand, block.place))
+
+    def _spread(self, operand: Operand, place: RangeRef) -> Operand:
+        array = self.kit.emit("as_array", operand)
+        if shape_of(array)[2:] == (place.height, place.width):
+            return array
+        return self.kit.emit("join", *_repeated(array, place), size=(place.height, place.width), places=_places(array, place))
+
+    def _each(self, value: Value, change: object) -> Value:
+        assert callable(change)
+        payload = change(value.payload)
+        return Value(payload, value.tag if isinstance(value.tag, int) else change(value.tag), value.kinds)
+
+    def _join(self, parts: list[tuple[Value, tuple[int, int]]], size: tuple[int, int]) -> Value:
+        places = tuple(place for _, place in parts)
+        kinds = 0
+        for value, _ in parts:
+            kinds |= value.kinds
+        payload = self.kit.emit("join", *(value.payload for value, _ in parts), size=size, places=places)
+        if len({value.tag for value, _ in parts if isinstance(value.tag, int)}) == 1 and all(isinstance(value.tag, int) for value, _ in parts):
+            return Value(payload, parts[0][0].tag, kinds)
+        full = [np.broadcast_to(tag_of(value), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag for value, _ in parts]
+        return tag_value(payload, self.kit.emit("join", *full, size=size, places=places), kinds)
+
+
+def _repeated(array: Operand, place: RangeRef) -> list[Operand]:
+    height, width = shape_of(array)[2:]
+    return [array] * ((place.height // height) * (place.width // width))
+
+
+def _places(array: Operand, place: RangeRef) -> tuple[tuple[int, int], ...]:
+    height, width = shape_of(array)[2:]
+    return tuple((top, left) for top in range(0, place.height, height) for left in range(0, place.width, width))
+
+
+def _cut(place: RangeRef) -> tuple[slice, slice]:
+    return slice(place.top - 1, place.bottom), slice(place.left - 1, place.right)
+
+
+def _planes_of(value: Value) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Payload and tag of a known (rows, columns, 1, 1) value; nothing but numbers, booleans and text keep a payload."""
+    tag = np.asarray(tag_of(value))[:, :, 0, 0, 0]
+    payload = np.asarray(value.payload)[:, :, 0, 0, 0]
+    if value.kinds & ~0b111:
+        payload = np.where(tag <= Kind.TEXT, payload, 0.0)
+    return payload, tag
+
+
+def rectangles(mask: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Disjoint rectangles (top, left, bottom, right; from 0, ends included) that cover exactly the true cells."""
+    found: list[tuple[int, int, int, int]] = []
+    open_runs: dict[tuple[int, int], int] = {}
+    for row in range(mask.shape[0] + 1):
+        runs = _runs(mask[row]) if row < mask.shape[0] else []
+        for run in [run for run in open_runs if run not in runs]:
+            found.append((open_runs.pop(run), run[0], row - 1, run[1]))
+        for run in runs:
+            open_runs.setdefault(run, row)
+    return sorted(found)
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], line, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))
+
+
+def filled_plane(kit: Kit, sheet: str, values: Mapping[tuple[int, int], Scalar], extent: tuple[int, int]) -> Plane:
+    """The plane of a sheet's stored values. `extent` is the last row and column that any cell uses."""
+    height, width = extent
+    if height * width > max(DENSE_CELLS, DENSE_RATIO * len(values)):
+        raise LimitExceeded(f"sheet {sheet!r} uses cells as far apart as row {height:,} and column {width:,} for {len(values):,} values; clear stray cells at its edges.")
+    plane = Plane(sheet, height, width)
+    if not values:
+        return plane
+    places = np.array(list(values), dtype=np.int64) - 1
+    numbers, tags = [], []
+    for value in values.values():
+        tags.append(kind_of(value))
+        numbers.append(float(kit.texts.code(value)) if isinstance(value, str) else float(value) if isinstance(value, (float, int)) else 0.0)
+    plane.payload[places[:, 0], places[:, 1]] = numbers
+    plane.tag[places[:, 0], places[:, 1]] = tags
+    return plane

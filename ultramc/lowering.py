@@ -1,0 +1,626 @@
+"""Formula trees → values: arrays where everything is known, else instructions of a program.
+
+Lowering works on a block of like formulas at once: a reference that moves with the cell is a block of values, one that
+stays is a single value, and functions do not see the difference. Trees are walked by generators on an explicit stack,
+since they may be thousands of levels deep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+from attrs import evolve, field, frozen
+from numpy.typing import NDArray
+
+from ultramc import functions, syntax
+from ultramc.address import CellRef, RangeRef
+from ultramc.errors import FormulaError, UnsupportedFormula
+from ultramc.functions import Function
+from ultramc.functions.kit import BLANK, ERROR, ONE, TEXT, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.graph import Graph
+from ultramc.grid import Grid
+from ultramc.operators import arithmetic, compare, concatenate
+from ultramc.program import Operand, broadcast_shape, interval_of, shape_of
+from ultramc.references import extent
+from ultramc.syntax import Node
+from ultramc.values import ExcelError, to_text
+
+WIDEST = 4_000_000  # elements that a block of moving windows may have before it is split
+CLIPPED = 1_000  # a longer or wider reference is cut to the used cells
+
+Result = Any  # Value, Area, Areas or Lambda
+Steps = Generator[tuple[Node, "Scope"], Result, Result]
+
+
+@frozen(eq=False)
+class Scope:
+    """Where a node is evaluated: for which cells, as part of an array formula or not, with which LET names."""
+
+    place: RangeRef
+    array: bool = False
+    names: Mapping[str, Result] = field(factory=dict)
+
+
+@frozen(eq=False)
+class Lambda:
+    parameters: tuple[str, ...]
+    body: Node
+    scope: Scope
+
+
+@frozen(eq=False)
+class Call:
+    """One call of a function: what its body may ask."""
+
+    lowering: Lowering
+    function: str
+    scope: Scope
+
+    @property
+    def kit(self) -> Kit:
+        return self.lowering.kit
+
+    @property
+    def place(self) -> RangeRef:
+        return self.scope.place
+
+    def read(self, area: Area | Areas) -> Value:
+        """The cells of one area as an array."""
+        if isinstance(area, Areas):
+            raise UnsupportedFormula(f"{self.function} of several areas at once")
+        return self.lowering.read(area, self.place)
+
+    def one(self, result: Result) -> Value:
+        """A scalar: an array formula spreads over what is a range, any other takes its own row or column."""
+        return self.lowering.scalar(result, self.scope)
+
+    def cells(self, result: Result) -> list[tuple[Value, bool]]:
+        """What an aggregate counts over: arrays, each with whether it came from a reference."""
+        if isinstance(result, Areas):
+            return [(self.read(area), True) for area in result.parts]
+        if isinstance(result, Area):
+            return [(self.read(result), True)]
+        return [(result, result.shape[2:] != (1, 1))]
+
+    def skip(self, node: Node) -> None:
+        """Say that a node is not evaluated, so that later call sites keep their numbers."""
+        self.lowering.sites += self.lowering.draws_in(node, self.place)
+
+    def draw(self) -> Operand:
+        """The uniforms of this call site, one per cell of the block."""
+        self.lowering.sites += 1
+        return self.lowering.draw(self.place, self.lowering.sites - 1)
+
+    def refuse(self, reason: str) -> UnsupportedFormula:
+        return UnsupportedFormula(f"{self.function} {reason}")
+
+    def constant(self, value: Value, what: str) -> float:
+        """The one number that a known value holds; Unroll where it differs by cell, refused where it is simulated."""
+        if not value.known:
+            raise self.refuse(f"with a simulated {what} is not supported")
+        if isinstance(value.payload, np.ndarray) and value.payload.size > 1 and (value.payload != value.payload.flat[0]).any():
+            raise Unroll
+        return float(value.payload.flat[0])  # type: ignore[union-attr]
+
+
+class Lowering:
+    """Evaluates the formulas of a workbook against a grid.
+
+    `draw` says what a call site yields: the base case has no draws and gives a constant. `reads` collects the areas that
+    were computed by OFFSET, INDIRECT and their like. `volatile` tells that the last formula drew or read the clock.
+    """
+
+    def __init__(self, graph: Graph, grid: Grid, *, now: datetime, draw: Callable[[RangeRef, int], Operand] | None = None) -> None:
+        self.graph = graph
+        self.resolver = graph.resolver
+        self.grid = grid
+        self.kit = grid.kit
+        self.now = now
+        self.functions = functions.load()
+        self.sites = 0
+        self.volatile = False
+        self.reads: list[RangeRef] = []
+        self._draw = draw
+
+    def formula(self, place: RangeRef, tree: Node, *, array: bool = False) -> Value:
+        """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
+
+        Raises Unroll where the cells must be taken one by one, Pending where another cell comes first.
+        """
+        self.kit.builder.cell = place
+        self.sites, self.volatile, self.reads = 0, False, []
+        if array:
+            return self._array_formula(place, tree)
+        scope = Scope(place)
+        value = self._first(self.scalar(self.run(tree, scope), scope))
+        if isinstance(tree, syntax.Binary) and tree.operator in "+-":
+            value = self._snapped(value)
+        return self._filled(value)
+
+    def _array_formula(self, place: RangeRef, tree: Node) -> Value:
+        anchor = RangeRef.of(place.first)
+        scope = Scope(anchor, array=True)
+        value = self.scalar(self.run(tree, scope), scope)
+        fitted = self._each(value, lambda operand: _fitted(operand, place))
+        if fitted is None:
+            raise UnsupportedFormula(f"a simulated array of {value.shape[2]}×{value.shape[3]} in {place.height}×{place.width} cells")
+        outside = np.zeros((place.height, place.width, 1, 1, 1), dtype=bool)
+        height, width = value.shape[2:]
+        outside[height if height > 1 else place.height :] = True
+        outside[:, width if width > 1 else place.width :] = True
+        return self._filled(self.kit.fail_where(fitted, outside, ExcelError.NA))
+
+    def _filled(self, value: Value) -> Value:
+        """A cell that takes over a blank shows 0; overflow is #NUM!."""
+        if value.kinds & BLANK:
+            blank = self.kit.is_kind(value, BLANK)
+            value = tag_value(value.payload, self.kit.emit("select", blank, tag_of(self.kit.number(0)), tag_of(value)), value.kinds & ~BLANK | 1)
+        return self.kit.settled(value)
+
+    def _first(self, value: Value) -> Value:
+        if value.shape[2:] == (1, 1):
+            return value
+        cut = {"height": 1, "width": 1, "row_step": 1, "column_step": 1, "top": 0, "left": 0}
+        if value.shape[:2] != (1, 1):
+            raise Unroll
+        first = self._each(value, lambda operand: self.kit.emit("window", operand, rows=1, columns=1, **cut))
+        assert first is not None
+        return first
+
+    def _each(self, value: Value, change: Callable[[Operand], Operand | None]) -> Value | None:
+        payload = change(value.payload)
+        tag = value.tag if isinstance(value.tag, int) else change(value.tag)
+        return None if payload is None or tag is None else Value(payload, tag, value.kinds)
+
+    def _snapped(self, value: Value) -> Value:
+        """A final + or - that all but cancels gives 0 (the operands are those of the addition just made)."""
+        addition = self._last_addition
+        low, high = interval_of(value.payload)
+        if addition is None or addition[0] is not value.payload or low > 0 or high < 0:
+            return value
+        return Value(self.kit.emit("snap", value.payload, addition[1], addition[2]), value.tag, value.kinds)
+
+    _last_addition: tuple[Operand, Operand, Operand] | None = None
+
+    # the walk
+
+    def run(self, node: Node, scope: Scope) -> Result:
+        stack: list[Steps] = []
+        answer: Result = self._visit(node, scope)
+        if isinstance(answer, GeneratorType):
+            stack.append(answer)
+            answer = None
+        while stack:
+            try:
+                child, inner = stack[-1].send(answer)
+            except StopIteration as end:
+                stack.pop()
+                answer = end.value
+                continue
+            answer = self._visit(child, inner)
+            if isinstance(answer, GeneratorType):
+                stack.append(answer)
+                answer = None
+        return answer
+
+    def _visit(self, node: Node, scope: Scope) -> Result:
+        return _VISITS[type(node)](self, node, scope)
+
+    def _number(self, node: syntax.Number, scope: Scope) -> Value:
+        return self.kit.number(node.value)
+
+    def _text(self, node: syntax.Text, scope: Scope) -> Value:
+        return self.kit.text(node.value)
+
+    def _boolean(self, node: syntax.Boolean, scope: Scope) -> Value:
+        return self.kit.scalar(node.value)
+
+    def _error(self, node: syntax.ErrorLiteral, scope: Scope) -> Value:
+        return self.kit.error(node.error)
+
+    def _missing(self, node: syntax.Missing, scope: Scope) -> Value:
+        return self.kit.blank()
+
+    def _array_constant(self, node: syntax.ArrayConstant, scope: Scope) -> Value:
+        return self.kit.array(node.rows)
+
+    def _reference(self, node: syntax.Reference, scope: Scope) -> Result:
+        return self._target(self.resolver.reference(node, scope.place))
+
+    def _structured(self, node: syntax.StructuredReference, scope: Scope) -> Result:
+        return self._target(self.resolver.structured(node, scope.place))
+
+    def _target(self, target: Area | Areas | ExcelError) -> Result:
+        return self.kit.error(target) if isinstance(target, ExcelError) else target
+
+    def _name(self, node: syntax.Name, scope: Scope) -> Result:
+        bound = scope.names.get(node.text.casefold())
+        if bound is not None and node.sheets is None:
+            return bound
+        if node.sheets is not None and node.sheets.book is not None:
+            raise UnsupportedFormula(f"refers to another workbook, {node.sheets.book}, which is never opened")
+        definition = self.resolver.name(node, scope.place)
+        if definition is None:
+            return self.kit.error(ExcelError.NAME)
+        return self._expanded(self.resolver.definition(definition), definition.text, scope)
+
+    def _expanded(self, tree: Node, text: str, scope: Scope) -> Steps:
+        if text in scope.names:
+            raise UnsupportedFormula(f"the defined name {text!r} refers to itself")
+        result = yield tree, Scope(scope.place, scope.array, {text: True})
+        return result
+
+    def _unary(self, node: syntax.Unary, scope: Scope) -> Steps:
+        operand = yield node.operand, scope
+        if node.operator == "+":
+            return operand
+        value = self.kit.to_number(self.scalar(operand, scope))
+        return self.kit.with_tag(self.kit.emit("neg", value.payload), value)
+
+    def _percent(self, node: syntax.Percent, scope: Scope) -> Steps:
+        operand = yield node.operand, scope
+        value = self.kit.to_number(self.scalar(operand, scope))
+        return self.kit.with_tag(self.kit.emit("div", value.payload, 100.0), value)
+
+    def _binary(self, node: syntax.Binary, scope: Scope) -> Steps:
+        left = yield node.left, scope
+        right = yield node.right, scope
+        if node.operator in syntax.REFERENCE_OPERATORS:
+            return self._reference_operator(node.operator, left, right, scope)
+        first, second = self.kit.aligned((self.scalar(left, scope), self.scalar(right, scope)))
+        if node.operator in ("=", "<>", "<", ">", "<=", ">="):
+            return compare(self.kit, node.operator, first, second)
+        if node.operator == "&":
+            return concatenate(self.kit, first, second)
+        return self._arithmetic(node.operator, first, second)
+
+    def _arithmetic(self, operator: str, first: Value, second: Value) -> Value:
+        x, y = self.kit.to_number(first), self.kit.to_number(second)
+        result = arithmetic(self.kit, operator, x, y)
+        self._last_addition = (result.payload, x.payload, y.payload)
+        return result
+
+    def _spill(self, node: syntax.Spill, scope: Scope) -> Steps:
+        anchor = yield node.operand, scope
+        if not isinstance(anchor, Area) or anchor.top.moves or anchor.left.moves:
+            return self.kit.error(ExcelError.REF)
+        region = self.graph.region_at(CellRef(anchor.sheet, anchor.top.at, anchor.left.at))
+        if region is None or not region.is_array:
+            return self.kit.error(ExcelError.REF)
+        return fixed_area(region.place)
+
+    def _implicit(self, node: syntax.Implicit, scope: Scope) -> Steps:
+        result = yield node.operand, scope
+        if isinstance(result, Area):
+            return self.intersect(result, scope.place)
+        return result
+
+    def _call(self, node: syntax.Call, scope: Scope) -> Result:
+        if node.name == "LET":
+            return self._let(node, scope)
+        if node.name == "LAMBDA":
+            return Lambda(tuple(_variable(parameter) for parameter in node.arguments[:-1]), node.arguments[-1], scope)
+        row = self.functions.get(node.name)
+        if row is not None and not node.prefix:
+            return self._function(row, node, scope)
+        return self._invoke_name(node, scope)
+
+    def _invoke_name(self, node: syntax.Call, scope: Scope) -> Steps:
+        name = syntax.Name(node.name)
+        known = node.name.casefold() in scope.names or self.resolver.name(name, scope.place) is not None
+        if node.prefix or not known:
+            raise UnsupportedFormula(f"function {node.prefix}{node.name} is not supported")
+        result = yield syntax.Invoke(name, node.arguments), scope
+        return result
+
+    def _invoke(self, node: syntax.Invoke, scope: Scope) -> Steps:
+        target = yield node.function, scope
+        if not isinstance(target, Lambda) or len(node.arguments) > len(target.parameters):
+            return self.kit.error(ExcelError.VALUE)
+        depth = scope.names.get("λ", 0)
+        if depth >= DEEPEST_CALL:
+            return self.kit.error(ExcelError.NUM)
+        names = {**target.scope.names, "λ": depth + 1}
+        for parameter, argument in zip(target.parameters, node.arguments, strict=False):
+            names[parameter] = yield argument, scope
+        for parameter in target.parameters[len(node.arguments) :]:
+            names[parameter] = self.kit.blank()
+        result = yield target.body, evolve(target.scope, names=names)
+        return result
+
+    def _let(self, node: syntax.Call, scope: Scope) -> Steps:
+        names = dict(scope.names)
+        pairs = node.arguments[:-1]
+        for variable, expression in zip(pairs[::2], pairs[1::2], strict=True):
+            names[_variable(variable)] = yield expression, evolve(scope, names=dict(names))
+        result = yield node.arguments[-1], evolve(scope, names=names)
+        return result
+
+    def _function(self, row: Function, node: syntax.Call, scope: Scope) -> Steps:
+        kinds = row.signature.kinds(row.name, len(node.arguments))
+        call = Call(self, row.name, scope)
+        if row.style == "lazy":
+            result = yield from row.body(call, *node.arguments)
+            return result
+        arguments = []
+        for kind, argument in zip(kinds, node.arguments, strict=True):
+            if kind == "node":
+                arguments.append(argument)
+                continue
+            result = yield argument, evolve(scope, array=True) if kind == "array" and not scope.array else scope
+            arguments.append(self._argument(call, kind, result))
+        return self._applied(row, call, arguments)
+
+    def _argument(self, call: Call, kind: str, result: Result) -> Any:
+        if kind == "number" or kind == "integer":
+            value = self.kit.settled(self.kit.to_number(call.one(result)))
+            return self._whole(value) if kind == "integer" else value
+        if kind == "array":
+            return call.read(result) if isinstance(result, (Area, Areas)) else result
+        if kind == "cells":
+            return call.cells(result)
+        if kind == "area":
+            return result
+        return self._as_text(call.one(result)) if kind == "text" else call.one(result)
+
+    def _as_text(self, value: Value) -> Value:
+        if not value.kinds & ~(TEXT | ERROR):
+            return value
+        if not value.known:
+            raise UnsupportedFormula("text of simulated values is not supported yet")
+        return self.kit.scalar_function(to_text, (value,), "text")
+
+    def _whole(self, value: Value) -> Value:
+        return Value(self.kit.emit("trunc", value.payload), value.tag, value.kinds)
+
+    def _applied(self, row: Function, call: Call, arguments: Sequence[Any]) -> Result:
+        if row.style in ("elementwise", "scalar"):
+            arguments = self.kit.aligned(arguments)
+        if row.style == "elementwise":
+            return self.kit.elementwise(row.body, arguments)
+        if row.style == "scalar":
+            if row.text and not all(argument.known for argument in arguments):
+                raise call.refuse("builds text from simulated values, which is not supported yet")
+            return self.kit.scalar_function(row.body, arguments, row.name)
+        if any(kind in READS for kind in row.signature.kinds(row.name, len(arguments))) and _has_array(row, arguments):
+            return self._lifted(row, call, arguments)
+        return row.body(call, *arguments)
+
+    def _lifted(self, row: Function, call: Call, arguments: Sequence[Any]) -> Value:
+        """A scalar parameter that is given an array, beside one that takes arrays: once per element, as a block."""
+        kinds = row.signature.kinds(row.name, len(arguments))
+        spread = [kind not in READS and isinstance(argument, Value) for kind, argument in zip(kinds, arguments, strict=True)]
+        turned = [self._turned(argument) if turns else argument for turns, argument in zip(spread, arguments, strict=True)]
+        try:
+            result = self.scalar(row.body(call, *turned), call.scope)
+        except Unroll:
+            return self._lifted_singly(row, call, arguments, spread)
+        return self._turned(self._first(result) if result.shape[:2] == (1, 1) else result)
+
+    def _lifted_singly(self, row: Function, call: Call, arguments: Sequence[Any], spread: Sequence[bool]) -> Value:
+        values = [argument for turns, argument in zip(spread, arguments, strict=True) if turns]
+        shape = broadcast_shape([value.shape for value in values])
+        columns = [self.kit.scalars(broadcast(value, shape)) for value in values]
+        results = []
+        for items in zip(*columns, strict=True):
+            rest = iter(items)
+            single = [self.kit.scalar(next(rest)) if turns else argument for turns, argument in zip(spread, arguments, strict=True)]
+            results += self.kit.scalars(self._first(self.scalar(row.body(call, *single), call.scope)))
+        return self.kit.from_scalars(results, shape)
+
+    def _turned(self, value: Value) -> Value:
+        """Block axes and array axes exchanged."""
+        if not value.known or (value.shape[:2] != (1, 1) and value.shape[2:] != (1, 1)):
+            raise UnsupportedFormula("an array of simulated values as a single argument is not supported yet")
+        payload = np.moveaxis(np.broadcast_to(value.payload, (*value.shape, 1)), (2, 3), (0, 1))  # type: ignore[arg-type]
+        return tag_value(payload, value.tag if isinstance(value.tag, int) else np.moveaxis(value.tag, (2, 3), (0, 1)), value.kinds)  # type: ignore[arg-type]
+
+    # references
+
+    def _reference_operator(self, operator: str, left: Result, right: Result, scope: Scope) -> Result:
+        for side in (left, right):
+            if isinstance(side, Value):
+                return side if side.kinds & ERROR else self.kit.error(ExcelError.VALUE)
+        if operator == ",":
+            return Areas([*_parts(left), *_parts(right)])
+        if isinstance(left, Areas) or isinstance(right, Areas) or left.sheet != right.sheet:
+            return self.kit.error(ExcelError.VALUE)
+        return hull(left, right, scope.place) if operator == ":" else self._common(left, right, scope.place)
+
+    def _common(self, left: Area, right: Area, place: RangeRef) -> Result:
+        if place.size > 1:
+            raise Unroll
+        common = extent(left, place).intersection(extent(right, place))
+        return self.kit.error(ExcelError.NULL) if common is None else fixed_area(common)
+
+    def scalar(self, result: Result, scope: Scope) -> Value:
+        """A value: a range is read whole in an array formula, else cut to the formula's own row or column."""
+        if isinstance(result, Value):
+            return result
+        if isinstance(result, (Areas, Lambda)):
+            return self.kit.error(ExcelError.VALUE if isinstance(result, Areas) else ExcelError.CALC)
+        if scope.array or (result.steady and result.height == result.width == 1):
+            return self.read(result, scope.place)
+        return self.intersect(result, scope.place)
+
+    def intersect(self, area: Area, place: RangeRef) -> Value:
+        """Implicit intersection."""
+        if area.steady and area.height == area.width == 1:
+            return self.read(area, place)
+        if area.steady and area.width == 1 and not area.top.moves:
+            row = Edge(place.top, True)
+            return self._intersected(evolve(area, top=row, bottom=row), area.top.at <= place.top, place.bottom <= area.bottom.at, place)
+        if area.steady and area.height == 1 and not area.left.moves:
+            column = Edge(place.left, True)
+            return self._intersected(evolve(area, left=column, right=column), area.left.at <= place.left, place.right <= area.right.at, place)
+        if place.size > 1:
+            raise Unroll
+        return self._intersect_cell(extent(area, place), place)
+
+    def _intersected(self, area: Area, starts: bool, ends: bool, place: RangeRef) -> Value:
+        if starts and ends:
+            return self.read(area, place)
+        if place.size > 1:
+            raise Unroll
+        return self.kit.error(ExcelError.VALUE)
+
+    def _intersect_cell(self, seen: RangeRef, place: RangeRef) -> Value:
+        if seen.width == 1 and seen.top <= place.top <= seen.bottom:
+            return self.read(fixed_area(RangeRef(seen.sheet, place.top, seen.left, place.top, seen.left)), place)
+        if seen.height == 1 and seen.left <= place.left <= seen.right:
+            return self.read(fixed_area(RangeRef(seen.sheet, seen.top, place.left, seen.top, place.left)), place)
+        return self.kit.error(ExcelError.VALUE)
+
+    def read(self, area: Area, place: RangeRef) -> Value:
+        """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
+        area = self._clipped(area)
+        if not area.steady and place.size > 1:
+            raise Unroll
+        whole = extent(area, place)
+        value = self.grid.read(whole)
+        rows = place.height if area.top.moves else 1
+        columns = place.width if area.left.moves else 1
+        if rows == columns == 1:
+            return value
+        if rows * columns * area.height * area.width > WIDEST:
+            raise Unroll
+        cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
+        steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
+        moved = self._each(value, lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
+        assert moved is not None
+        return moved
+
+    def _clipped(self, area: Area) -> Area:
+        """Long references end where the used cells end; what lies beyond is blank."""
+        if area.height > CLIPPED and not area.bottom.moves:
+            area = evolve(area, bottom=Edge(max(area.top.at, min(area.bottom.at, self.grid.bottom))))
+        if area.width > CLIPPED and not area.right.moves:
+            area = evolve(area, right=Edge(max(area.left.at, min(area.right.at, self.grid.right))))
+        return area
+
+    def subtotals(self, area: Area, place: RangeRef) -> NDArray[np.bool_] | None:
+        """Which cells of an area are subtotals themselves; None where none is."""
+        seen = extent(self._clipped(area), place)
+        mask = np.zeros((seen.height, seen.width), dtype=bool)
+        for region in self.graph.overlapping(seen):
+            common = region.place.intersection(seen)
+            if common is not None and region.tree is not None and any(_is_subtotal(node) for node in syntax.walk(region.tree)):
+                mask[common.top - seen.top : common.bottom - seen.top + 1, common.left - seen.left : common.right - seen.left + 1] = True
+        return mask if mask.any() else None
+
+    # chance
+
+    def draw(self, place: RangeRef, site: int) -> Operand:
+        self.volatile = True
+        if self._draw is None:
+            return 0.5 * ONE
+        return self._draw(place, site)
+
+    def draws_in(self, node: Node, place: RangeRef) -> int:
+        """How many call sites a node contains, names expanded."""
+        count = 0
+        waiting: list[tuple[Node, int]] = [(node, 0)]
+        while waiting:
+            root, depth = waiting.pop()
+            for part in syntax.walk(root):
+                if isinstance(part, syntax.Call):
+                    count += part.name in DRAWS
+                elif isinstance(part, syntax.Name) and depth < DEEPEST_CALL:
+                    definition = self.resolver.name(part, place)
+                    if definition is not None:
+                        waiting.append((self.resolver.definition(definition), depth + 1))
+        return count
+
+
+READS = ("array", "cells", "area")
+
+
+def _has_array(row: Function, arguments: Sequence[Any]) -> bool:
+    kinds = row.signature.kinds(row.name, len(arguments))
+    return any(kind not in READS and isinstance(argument, Value) and argument.shape[2:] != (1, 1) for kind, argument in zip(kinds, arguments, strict=True))
+
+
+DEEPEST_CALL = 64  # LAMBDA calls within LAMBDA calls
+DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
+
+
+def _is_subtotal(node: Node) -> bool:
+    return isinstance(node, syntax.Call) and node.name in ("SUBTOTAL", "AGGREGATE")
+
+
+def _variable(node: Node) -> str:
+    if not isinstance(node, syntax.Name):
+        raise UnsupportedFormula("LET and LAMBDA need a name where this formula has something else")
+    return node.text.casefold()
+
+
+def fixed_area(place: RangeRef) -> Area:
+    return Area(place.sheet, Edge(place.top), Edge(place.left), Edge(place.bottom), Edge(place.right))
+
+
+def hull(left: Area, right: Area, place: RangeRef) -> Area:
+    """``left:right``, the smallest area that holds both."""
+    if place.size == 1:
+        one, two = extent(left, place), extent(right, place)
+        return fixed_area(
+            RangeRef(one.sheet, min(one.top, two.top), min(one.left, two.left), max(one.bottom, two.bottom), max(one.right, two.right))
+        )
+    sides = (left.top, left.left, left.bottom, left.right)
+    if any(side.moves != other.moves for side, other in zip(sides, (right.top, right.left, right.bottom, right.right), strict=True)):
+        raise Unroll
+    return Area(
+        left.sheet,
+        min(left.top, right.top, key=_at),
+        min(left.left, right.left, key=_at),
+        max(left.bottom, right.bottom, key=_at),
+        max(left.right, right.right, key=_at),
+    )
+
+
+def _at(edge: Edge) -> int:
+    return edge.at
+
+
+def _parts(result: Area | Areas) -> tuple[Area, ...]:
+    return result.parts if isinstance(result, Areas) else (result,)
+
+
+def _widest(operand: Operand, value: Value) -> Operand:
+    """An operand that does not span the array on its own is stretched, so that a window can be cut from it."""
+    if shape_of(operand) == value.shape or not isinstance(operand, np.ndarray):
+        return operand
+    return np.broadcast_to(operand, (*value.shape, 1))
+
+
+def _fitted(operand: Operand, place: RangeRef) -> Operand | None:
+    """An array as a block of its cells: a single row or column repeats, what is too long is cut."""
+    if not isinstance(operand, np.ndarray):
+        return None
+    height, width = operand.shape[2:4]
+    rows = np.zeros(place.height, dtype=int) if height == 1 else np.minimum(np.arange(place.height), height - 1)
+    columns = np.zeros(place.width, dtype=int) if width == 1 else np.minimum(np.arange(place.width), width - 1)
+    return operand[0, 0][np.ix_(rows, columns)][:, :, None, None, :]
+
+
+_VISITS: dict[type, Callable[[Lowering, Any, Scope], Result]] = {
+    syntax.Number: Lowering._number,
+    syntax.Text: Lowering._text,
+    syntax.Boolean: Lowering._boolean,
+    syntax.ErrorLiteral: Lowering._error,
+    syntax.Missing: Lowering._missing,
+    syntax.ArrayConstant: Lowering._array_constant,
+    syntax.Reference: Lowering._reference,
+    syntax.StructuredReference: Lowering._structured,
+    syntax.Name: Lowering._name,
+    syntax.Unary: Lowering._unary,
+    syntax.Percent: Lowering._percent,
+    syntax.Binary: Lowering._binary,
+    syntax.Spill: Lowering._spill,
+    syntax.Implicit: Lowering._implicit,
+    syntax.Call: Lowering._call,
+    syntax.Invoke: Lowering._invoke,
+}

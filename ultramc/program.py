@@ -1,0 +1,553 @@
+"""The program: instructions that each remember their cell. Built by a `Builder`, printed as text, checked for legality.
+
+An operand is a NumPy array, where it is the same in every iteration (its last axis has length one), or a `Ref` to the
+result of an earlier instruction. The builder folds: an instruction whose operands are all arrays is carried out at
+once, and a mask that the operands' intervals decide is a constant. So one lowering serves both the base case, where
+everything folds, and the simulation, where what depends on an input remains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import evolve, field, frozen
+from numpy.typing import NDArray
+
+from ultramc.address import RangeRef
+from ultramc.engines import array
+from ultramc.ops import OPS
+
+Shape = tuple[int, int, int, int]
+Interval = tuple[float, float]
+Known = NDArray[Any]
+
+EVERYTHING: Interval = (-math.inf, math.inf)
+LARGEST = float(np.finfo(np.float64).max)
+TRUE = np.ones((1, 1, 1, 1, 1), dtype=bool)
+FALSE = np.zeros((1, 1, 1, 1, 1), dtype=bool)
+
+
+@frozen(eq=False)
+class Ref:
+    """The result of instruction `index`: `kind` is "number", "mask" or "tag"; a number lies in `interval`."""
+
+    index: int
+    shape: Shape
+    kind: str
+    interval: Interval = EVERYTHING
+
+
+Operand = Known | Ref
+
+
+@frozen(eq=False)
+class Instruction:
+    op: str
+    operands: tuple[Operand, ...]
+    results: tuple[Ref, ...]
+    cell: RangeRef | None
+    attributes: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def result(self) -> Ref:
+        return self.results[0]
+
+
+@frozen(eq=False)
+class Body:
+    """What a `loop` or `repeat` does at each step. It may also read results of instructions outside it.
+
+    loop, attributes `body`, `steps`, `carries`, `axis`: operands are `carries` initial values, then arrays that are
+    cut into steps along `axis` (0: block rows, 1: block columns). Parameters are the carried values and the cuts;
+    results are the next carried values and what the step yields. The loop's results are the last carried values
+    and the yields, joined along the axis.
+
+    repeat, attributes `body`, `limit`: operands are the initial state; parameters the state; results the next state
+    and a mask. A lane (one iteration of one cell) is frozen once its mask holds. The results are the last state and,
+    as a mask, which lanes are done.
+    """
+
+    parameters: tuple[Ref, ...]
+    instructions: tuple[Instruction, ...]
+    results: tuple[Operand, ...]
+
+
+@frozen(eq=False)
+class Slot:
+    """An output of a program: payload and tag (an int where it is always the same kind)."""
+
+    label: str
+    cells: RangeRef
+    payload: Operand
+    tag: Operand | int
+    kinds: int
+
+
+@frozen(eq=False)
+class Program:
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Slot, ...]
+    texts: tuple[str, ...]
+
+    def ops(self) -> dict[str, Instruction]:
+        """Each op that occurs, with its first instruction; bodies included."""
+        found: dict[str, Instruction] = {}
+        for instruction in _all_instructions(self.instructions):
+            found.setdefault(instruction.op, instruction)
+        return found
+
+    def __str__(self) -> str:
+        lines = _lines(self.instructions, indent="")
+        lines += [f"output {slot.label} = {_name(slot.payload)}{_tag_text(slot)}" for slot in self.outputs]
+        return "\n".join(lines)
+
+    def check_legal(self) -> None:
+        """Raise ValueError at the first instruction that uses an unknown op, a later result, or wrong shapes."""
+        defined: set[int] = set()
+        for instruction in self.instructions:
+            _check(instruction, defined)
+        for slot in self.outputs:
+            _check_operands((slot.payload,), defined, f"output {slot.label}")
+
+
+def _all_instructions(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
+    for instruction in instructions:
+        yield instruction
+        if "body" in instruction.attributes:
+            yield from _all_instructions(instruction.attributes["body"].instructions)
+
+
+def _check(instruction: Instruction, defined: set[int]) -> None:
+    where = f"%{instruction.result.index} = {instruction.op} at {instruction.cell}"
+    op = OPS.get(instruction.op)
+    if op is None:
+        raise ValueError(f"{where}: no such op")
+    if op.arity is not None and len(instruction.operands) != op.arity:
+        raise ValueError(f"{where}: takes {op.arity} operands, has {len(instruction.operands)}")
+    _check_operands(instruction.operands, defined, where)
+    if op.shape == "elementwise":
+        expected = broadcast_shape([shape_of(operand) for operand in instruction.operands])
+        if instruction.result.shape != expected:
+            raise ValueError(f"{where}: shape {instruction.result.shape}, operands give {expected}")
+    if "body" in instruction.attributes:
+        _check_body(instruction.attributes["body"], defined, where)
+    defined.update(ref.index for ref in instruction.results)
+
+
+def _check_body(body: Body, defined: set[int], where: str) -> None:
+    inside = defined | {ref.index for ref in body.parameters}
+    for instruction in body.instructions:
+        _check(instruction, inside)
+    _check_operands(body.results, inside, f"{where}, end of body")
+
+
+def _check_operands(operands: Sequence[Operand], defined: set[int], where: str) -> None:
+    for operand in operands:
+        if isinstance(operand, Ref) and operand.index not in defined:
+            raise ValueError(f"{where}: %{operand.index} is not defined before it")
+        if isinstance(operand, np.ndarray) and (operand.ndim != 5 or operand.shape[4] != 1):
+            raise ValueError(f"{where}: a constant of shape {operand.shape}; five axes, the last of length 1, are needed")
+
+
+def shape_of(operand: Operand) -> Shape:
+    return operand.shape if isinstance(operand, Ref) else operand.shape[:4]
+
+
+def kind_of_operand(operand: Operand) -> str:
+    if isinstance(operand, Ref):
+        return operand.kind
+    return {"b": "mask", "u": "tag"}.get(operand.dtype.kind, "number")
+
+
+def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
+    shape = np.broadcast_shapes(*shapes)
+    return (shape[0], shape[1], shape[2], shape[3])
+
+
+def interval_of(operand: Operand) -> Interval:
+    if isinstance(operand, Ref):
+        return operand.interval
+    if operand.size == 1:
+        value = float(operand.flat[0])
+        return EVERYTHING if math.isnan(value) else (value, value)
+    low, high = float(operand.min()), float(operand.max())
+    return EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
+
+
+def narrowed(operand: Operand, low: float, high: float) -> Operand:
+    """The same operand, known to lie in [low, high] where it matters."""
+    if not isinstance(operand, Ref):
+        return operand
+    return evolve(operand, interval=(max(low, operand.interval[0]), min(high, operand.interval[1])))
+
+
+def constant(value: float) -> Known:
+    return np.full((1, 1, 1, 1, 1), value, dtype=np.float64)
+
+
+# Intervals: what each op makes of its operands' intervals. Ops that are not listed give EVERYTHING.
+
+
+def _corners(function: Callable[[float, float], float]) -> Callable[[Interval, Interval], Interval]:
+    def rule(x: Interval, y: Interval) -> Interval:
+        values = [function(a, b) for a in x for b in y]
+        return EVERYTHING if any(math.isnan(value) for value in values) else (min(values), max(values))
+
+    return rule
+
+
+def _product(a: float, b: float) -> float:
+    return 0.0 if a == 0 or b == 0 else a * b
+
+
+def _quotient(x: Interval, y: Interval) -> Interval:
+    if y[0] <= 0 <= y[1]:
+        return EVERYTHING
+    return _corners(lambda a, b: a / b)(x, y)
+
+
+def _monotone(function: Callable[[float], float]) -> Callable[[Interval], Interval]:
+    """One unit in the last place of slack, since libraries differ there."""
+
+    def rule(x: Interval) -> Interval:
+        try:
+            low, high = function(x[0]), function(x[1])
+        except (ValueError, OverflowError):
+            return EVERYTHING
+        return math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+
+    return rule
+
+
+def _exp(x: Interval) -> Interval:
+    return (math.exp(x[0]) * (1 - 1e-15) if x[0] < 709 else LARGEST, math.exp(x[1]) * (1 + 1e-15) if x[1] < 709 else math.inf)
+
+
+def _power(x: Interval, y: Interval) -> Interval:
+    if x[0] <= 0:
+        return EVERYTHING
+    try:
+        values = [a**b for a in x for b in y]
+    except OverflowError:
+        return 0.0, math.inf
+    return (min(values) * (1 - 1e-15), max(values) * (1 + 1e-15)) if all(map(math.isfinite, values)) else (0.0, math.inf)
+
+
+def _magnitude(x: Interval) -> Interval:
+    return (0.0 if x[0] <= 0 <= x[1] else min(abs(x[0]), abs(x[1])), max(abs(x[0]), abs(x[1])))
+
+
+def _outward(x: Interval) -> Interval:
+    return math.floor(x[0]) if math.isfinite(x[0]) else x[0], math.ceil(x[1]) if math.isfinite(x[1]) else x[1]
+
+
+def _hull(*intervals: Interval) -> Interval:
+    return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def _keep(*intervals: Interval) -> Interval:
+    return intervals[-1]
+
+
+INTERVALS: dict[str, Callable[..., Interval]] = {
+    "uniform": lambda: (2.0**-53, 1 - 2.0**-53),
+    "iteration": lambda: (0.0, 2.0**62),
+    "select": lambda _, yes, no: _hull(yes, no),
+    "add": lambda x, y: (x[0] + y[0], x[1] + y[1]),
+    "sub": lambda x, y: (x[0] - y[1], x[1] - y[0]),
+    "mul": _corners(_product),
+    "div": _quotient,
+    "snap": lambda result, x, y: _hull(result, (0.0, 0.0)),
+    "neg": lambda x: (-x[1], -x[0]),
+    "abs": _magnitude,
+    "sign": lambda x: (-1.0, 1.0),
+    "min": lambda x, y: (min(x[0], y[0]), min(x[1], y[1])),
+    "max": lambda x, y: (max(x[0], y[0]), max(x[1], y[1])),
+    "power": _power,
+    "sqrt": _monotone(math.sqrt),
+    "modulo": lambda x, y: (min(0.0, y[0]), max(0.0, y[1])) if x[1] < 1e15 and x[0] > -1e15 and not y[0] <= 0 <= y[1] else EVERYTHING,
+    "floor": _outward,
+    "ceil": _outward,
+    "trunc": _outward,
+    "round_half": _outward,
+    "mend": _outward,
+    "exp": _exp,
+    "expm1": lambda x: (math.expm1(x[0]) - 1e-15 if x[0] < 709 else LARGEST, math.expm1(x[1]) * (1 + 1e-14) + 1e-15 if x[1] < 709 else math.inf),
+    "log": _monotone(math.log),
+    "log1p": _monotone(math.log1p),
+    "log10": _monotone(math.log10),
+    "sin": lambda x: (-1.0, 1.0) if math.isfinite(x[0] + x[1]) else EVERYTHING,
+    "cos": lambda x: (-1.0, 1.0) if math.isfinite(x[0] + x[1]) else EVERYTHING,
+    "tanh": lambda x: (-1.0, 1.0),
+    "atan": lambda x: (-1.5707963267948968, 1.5707963267948968),
+    "atan2": lambda y, x: (-3.1415926535897936, 3.1415926535897936),
+    "erf": lambda x: (-1.0, 1.0),
+    "erfc": lambda x: (0.0, 2.0),
+    "normal_cdf": lambda x: (0.0, 1.0),
+    "normal_quantile": lambda u: (-8.3, 8.3) if u[0] >= 2.0**-53 and u[1] <= 1 - 2.0**-53 else EVERYTHING,
+    "minimum": _keep,
+    "maximum": _keep,
+    "window": _keep,
+    "transpose": _keep,
+    "as_array": _keep,
+    "sort": _keep,
+    "gather": _keep,
+    "join": _hull,
+}
+
+
+def _interval(op: str, operands: Sequence[Operand], shape: Shape) -> Interval:
+    intervals = [interval_of(operand) for operand in operands]
+    if op == "sum":
+        cells = math.prod(shape_of(operands[0])[2:])
+        return _product(intervals[0][0], cells), _product(intervals[0][1], cells)
+    if op in ("count", "search", "first_true", "last_true"):
+        return -1.0, float(max(math.prod(shape_of(operand)[2:]) for operand in operands))
+    rule = INTERVALS.get(op)
+    if rule is None:
+        return EVERYTHING
+    low, high = rule(*intervals)
+    return EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
+
+
+def _equal(x: Interval, y: Interval) -> bool | None:
+    return False if x[1] < y[0] or y[1] < x[0] else None
+
+
+def _near(x: Interval, y: Interval) -> bool | None:
+    slack = 2.0**-48 * max(abs(bound) for bound in (*x, *y))
+    return False if x[1] + slack < y[0] or y[1] + slack < x[0] else None
+
+
+def _less(x: Interval, y: Interval) -> bool | None:
+    return True if x[1] < y[0] else False if x[0] >= y[1] else None
+
+
+def _less_equal(x: Interval, y: Interval) -> bool | None:
+    return True if x[1] <= y[0] else False if x[0] > y[1] else None
+
+
+def _is_finite(x: Interval) -> bool | None:
+    return True if -LARGEST <= x[0] and x[1] <= LARGEST else None
+
+
+DECISIONS: dict[str, Callable[..., bool | None]] = {
+    "equal": _equal,
+    "near": _near,
+    "less": _less,
+    "less_equal": _less_equal,
+    "is_finite": _is_finite,
+}
+
+
+def decided(mask: Operand) -> bool | None:
+    """True or False where a mask is the same everywhere, else None."""
+    if isinstance(mask, Ref):
+        return None
+    if mask.size == 1:
+        return bool(mask.flat[0])
+    return True if mask.all() else None if mask.any() else False
+
+
+class Builder:
+    """Emits instructions, folding what is known. `cell` is the region that the next instructions belong to."""
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+        self.cell: RangeRef | None = None
+        self._next = 0
+        self._seen: dict[tuple[Any, ...], Ref] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def emit(self, op: str, *operands: Operand | float, **attributes: Any) -> Operand:
+        """The result of one op: an array where all operands are known, else a reference to a new instruction.
+
+        Call it under ``numpy.errstate(all="ignore")``: overflow and invalid operations are outcomes.
+        """
+        values = tuple(operand if isinstance(operand, (np.ndarray, Ref)) else constant(operand) for operand in operands)
+        if values and all(isinstance(value, np.ndarray) for value in values):
+            return self._fold(op, values, attributes)
+        simpler = _SIMPLER.get(op)
+        if simpler is not None:
+            result = simpler(*values)
+            if result is not None:
+                return result
+        if op in DECISIONS:
+            verdict = DECISIONS[op](*(interval_of(value) for value in values))
+            if verdict is not None:
+                return TRUE if verdict else FALSE
+        return self._append(op, values, attributes)
+
+    def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
+        """A value that a body is given at each step."""
+        self._next += 1
+        return Ref(self._next - 1, shape, kind, interval)
+
+    def emit_body(self, op: str, operands: Sequence[Operand], results: Sequence[Ref], **attributes: Any) -> tuple[Ref, ...]:
+        """A `loop` or `repeat`: the caller made the body with `inside` and the results with `parameter`."""
+        self.instructions.append(Instruction(op, tuple(operands), tuple(results), self.cell, attributes))
+        return tuple(results)
+
+    def inside(self) -> Builder:
+        """A builder for a body: same numbering, its own instructions."""
+        return _BodyBuilder(self)
+
+    def fresh(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _fold(self, op: str, values: tuple[Known, ...], attributes: dict[str, Any]) -> Known:
+        function = self._functions.get(op)
+        if function is None:
+            function = self._functions[op] = array.implementation(op)
+        result: Known = function(*values, **attributes)
+        return result
+
+    def _append(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Ref:
+        key = (op, tuple(_identity(value) for value in values), tuple(sorted(attributes.items())))
+        known = self._seen.get(key)
+        if known is not None:
+            return known
+        shape = result_shape(op, values, attributes)
+        kind = OPS[op].kind if OPS[op].kind != "same" else kind_of_operand(values[-1])
+        interval = _interval(op, values, shape) if kind == "number" else EVERYTHING
+        ref = Ref(self.fresh(), shape, kind, interval)
+        self.instructions.append(Instruction(op, values, (ref,), self.cell, attributes))
+        self._seen[key] = ref
+        return ref
+
+
+class _BodyBuilder(Builder):
+    def __init__(self, outer: Builder) -> None:
+        super().__init__()
+        self.cell = outer.cell
+        self._outer = outer
+
+    def fresh(self) -> int:
+        return self._outer.fresh()
+
+    def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
+        return self._outer.parameter(shape, kind, interval)
+
+
+def _identity(value: Operand) -> tuple[Any, ...]:
+    if isinstance(value, Ref):
+        return (value.index,)
+    if value.size == 1:
+        return value.dtype.char, value.flat[0].tobytes()
+    return ("array", id(value))
+
+
+def _simpler_select(mask: Operand, yes: Operand, no: Operand) -> Operand | None:
+    verdict = decided(mask)
+    if verdict is None:
+        return None
+    chosen = yes if verdict else no
+    shape = broadcast_shape([shape_of(mask), shape_of(yes), shape_of(no)])
+    return chosen if shape == shape_of(chosen) else None
+
+
+def _simpler_and(x: Operand, y: Operand) -> Operand | None:
+    return _absorb(x, y, absorbing=False)
+
+
+def _simpler_or(x: Operand, y: Operand) -> Operand | None:
+    return _absorb(x, y, absorbing=True)
+
+
+def _absorb(x: Operand, y: Operand, *, absorbing: bool) -> Operand | None:
+    for one, other in ((x, y), (y, x)):
+        verdict = decided(one)
+        if verdict is absorbing:
+            return TRUE if absorbing else FALSE
+        if verdict is not None and shape_of(one) == (1, 1, 1, 1):
+            return other
+    return None
+
+
+def _simpler_first_error(first: Operand, second: Operand) -> Operand | None:
+    for one, other in ((first, second), (second, first)):
+        if isinstance(one, np.ndarray) and one.size == 1 and one.flat[0] < array.FIRST_ERROR:
+            return other
+    return None
+
+
+_SIMPLER: dict[str, Callable[..., Operand | None]] = {
+    "select": _simpler_select,
+    "and": _simpler_and,
+    "or": _simpler_or,
+    "first_error": _simpler_first_error,
+}
+
+
+def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Shape:
+    """The cell shape that follows from the op's shape rule."""
+    shapes = [shape_of(operand) for operand in operands]
+    rule = OPS[op].shape
+    if rule == "elementwise":
+        return broadcast_shape(shapes)
+    if rule == "reduce":
+        return (*shapes[0][:2], 1, 1)
+    if rule == "window":
+        rows = attributes["rows"] if attributes["row_step"] else 1
+        columns = attributes["columns"] if attributes["column_step"] else 1
+        return rows, columns, attributes["height"], attributes["width"]
+    if rule == "transpose":
+        rows, columns, height, width = shapes[0]
+        if op == "as_array":
+            return (1, 1, rows, columns) if (height, width) == (1, 1) else shapes[0]
+        return rows, columns, width, height
+    if rule == "join":
+        return (1, 1, *attributes["size"])
+    if rule == "gather":
+        blocks = np.broadcast_shapes(shapes[0][:2], shapes[1][:2])
+        return (blocks[0], blocks[1], *shapes[0][2:])
+    if rule == "search":
+        blocks = np.broadcast_shapes(shapes[0][:2], shapes[1][:2])
+        return (blocks[0], blocks[1], *shapes[0][2:])
+    if rule == "sort":
+        return shapes[0]
+    shape: Shape = attributes["shape"]
+    return shape
+
+
+def _lines(instructions: Sequence[Instruction], indent: str) -> list[str]:
+    lines = []
+    for instruction in instructions:
+        names = ", ".join(f"%{ref.index}" for ref in instruction.results)
+        operands = " ".join(_name(operand) for operand in instruction.operands)
+        text = f"{indent}{names} = {instruction.op} {operands}{_attribute_text(instruction.attributes)}"
+        lines.append(f"{text:<60} # {instruction.cell}  {_shape_text(instruction.result.shape)}".rstrip())
+        if "body" in instruction.attributes:
+            body = instruction.attributes["body"]
+            lines.append(f"{indent}    given {', '.join(f'%{ref.index}' for ref in body.parameters)}")
+            lines += _lines(body.instructions, indent + "    ")
+            lines.append(f"{indent}    yield {' '.join(_name(operand) for operand in body.results)}")
+    return lines
+
+
+def _name(operand: Operand) -> str:
+    if isinstance(operand, Ref):
+        return f"%{operand.index}"
+    if operand.size <= 4:
+        text = " ".join(f"{value:.12g}" if operand.dtype.kind == "f" else str(value) for value in operand.flat)
+        return text if operand.size == 1 else f"[{text}]"
+    first, last = operand.flat[0], operand.flat[-1]
+    return f"[{first:.6g} … {last:.6g}; {_shape_text(shape_of(operand))}]" if operand.dtype.kind == "f" else f"[{_shape_text(shape_of(operand))} {operand.dtype}]"
+
+
+def _attribute_text(attributes: Mapping[str, Any]) -> str:
+    shown = {name: value for name, value in attributes.items() if name not in ("body", "function", "shape", "texts")}
+    return "".join(f" {name}={value}" for name, value in shown.items())
+
+
+def _shape_text(shape: Shape) -> str:
+    block, cells = f"{shape[0]}×{shape[1]}", f"{shape[2]}×{shape[3]}"
+    return block if cells == "1×1" else f"{block} of {cells}"
+
+
+def _tag_text(slot: Slot) -> str:
+    return "" if isinstance(slot.tag, int) else f" tag {_name(slot.tag)}"

@@ -1,0 +1,186 @@
+"""Results in files: one .npz that holds all samples, with the rest as JSON inside. Nothing in it is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ultramc.address import CellRef
+from ultramc.errors import UnreadableResult, optional
+from ultramc.report import spreadsheet_text
+from ultramc.results import PLAIN, Column, Input, Output, Result, Variable
+from ultramc.values import ERROR_NAMES, FIRST_ERROR, Kind, number_text, to_json
+
+FORMAT = "ultramc result"
+VERSION = 1
+
+# What broken bytes make of the zip, NumPy and JSON readers, and what strange values make of our own code.
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    MemoryError,
+    RecursionError,
+)
+
+
+def save(result: Result, path: str | os.PathLike[str]) -> None:
+    arrays = _arrays("inputs", result.inputs) | _arrays("outputs", result.outputs)
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        **{name: getattr(result, name) for name in PLAIN},
+        "warnings": result.warnings,
+        "inputs": [_described(label, variable) for label, variable in result.inputs.items()],
+        "outputs": [_described(label, variable) for label, variable in result.outputs.items()],
+    }
+    arrays["metadata"] = np.frombuffer(json.dumps(metadata, ensure_ascii=False).encode(), np.uint8)
+    write_whole(path, lambda stream: _write_arrays(stream, arrays))
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
+    """Beside the target first, then renamed over it, so that no reader meets half a file."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with beside.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_arrays(stream: IO[bytes], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """What `numpy.savez` does, without its keyword names."""
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _arrays(role: str, variables: Mapping[str, Variable]) -> dict[str, NDArray[Any]]:
+    """Named "outputs.0.samples", "outputs.0.tags", and so on."""
+    columns = [(f"{role}.{index}", variable.column) for index, variable in enumerate(variables.values())]
+    samples: dict[str, NDArray[Any]] = {f"{name}.samples": column.samples for name, column in columns}
+    return samples | {f"{name}.tags": column.tags for name, column in columns if column.tags is not None}
+
+
+def _described(key: str, variable: Variable) -> dict[str, Any]:
+    column = variable.column
+    return {
+        "key": key,
+        "label": column.label,
+        "cells": [[cell.sheet, cell.row, cell.column] for cell in column.cells],
+        "shape": column.shape,
+        "texts": column.texts,
+        "base": [to_json(value) for value in column.base],
+        "distribution": variable.distribution if isinstance(variable, Input) else "",
+    }
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """A result that `Result.save` wrote. UnreadableResult for any other file or a version that this one does not know."""
+    try:
+        with Path(path).open("rb") as stream:
+            _refuse_compressed(stream)
+            with np.load(stream, allow_pickle=False) as archive:
+                return _restored(archive)
+    except FileNotFoundError:
+        raise
+    except _UNREADABLE as error:
+        reason = f"{os.fspath(path)} is no result that this ultramc reads: {error}"
+        raise UnreadableResult(f"{reason}; save it again with Result.save") from error
+
+
+def _refuse_compressed(stream: IO[bytes]) -> None:
+    """`save` stores without compression, so that no file can unpack to more than its own size."""
+    with zipfile.ZipFile(stream) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise ValueError("it is compressed")
+    stream.seek(0)
+
+
+def _restored(archive: Mapping[str, NDArray[Any]]) -> Result:
+    metadata = json.loads(archive["metadata"].tobytes())
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"its version is {metadata.get('version')!r}, this ultramc reads {VERSION}")
+    inputs = {entry["key"]: Input(column, distribution=entry["distribution"]) for entry, column in _columns(metadata, "inputs", archive)}
+    outputs = {entry["key"]: Output(column, inputs=inputs) for entry, column in _columns(metadata, "outputs", archive)}
+    plain = {name: metadata[name] for name in PLAIN}
+    return Result(**plain, warnings=tuple(metadata["warnings"]), inputs=inputs, outputs=outputs)
+
+
+def _columns(metadata: dict[str, Any], role: str, archive: Mapping[str, NDArray[Any]]) -> Iterator[tuple[dict[str, Any], Column]]:
+    for index, entry in enumerate(metadata[role]):
+        tags = f"{role}.{index}.tags"
+        yield (
+            entry,
+            Column(
+                label=entry["label"],
+                cells=tuple(CellRef(*cell) for cell in entry["cells"]),
+                shape=tuple(entry["shape"]),
+                samples=archive[f"{role}.{index}.samples"].astype(np.float64, copy=False),
+                tags=archive.get(tags),
+                texts=tuple(entry["texts"]),
+                base=tuple(ERROR_NAMES[value["error"]] if isinstance(value, dict) else value for value in entry["base"]),
+            ),
+        )
+
+
+# Frames.
+
+
+def to_frame(result: Result) -> Any:
+    inputs, outputs = dict(result.inputs.flat()), dict(result.outputs.flat())
+    columns = inputs | {f"{label} (output)" if label in inputs else label: cell for label, cell in outputs.items()}
+    return optional("pandas", "parquet").DataFrame({label: _exported(cell) for label, cell in columns.items()})
+
+
+def to_csv(result: Result, path: str | os.PathLike[str]) -> None:
+    frame = to_frame(result).rename(columns=spreadsheet_text)
+    for label, values in frame.items():
+        if values.dtype.kind != "f":
+            frame[label] = values.map(spreadsheet_text, na_action="ignore")
+    write_whole(path, lambda stream: frame.to_csv(stream, index=False, encoding="utf-8"))
+
+
+def to_parquet(result: Result, path: str | os.PathLike[str]) -> None:
+    optional("pyarrow", "parquet")
+    frame = to_frame(result)
+    write_whole(path, lambda stream: frame.to_parquet(stream, engine="pyarrow", index=False))
+
+
+def _exported(cell: Variable) -> Any:
+    """Float64, or a list of text and None where the cell holds text in some iteration."""
+    if not cell.categories:
+        return cell.samples
+    assert cell.column.tags is not None
+    return [
+        _exported_text(*pair, cell.column.texts)
+        for pair in zip(cell.column.tags[:, 0].tolist(), cell.column.samples[:, 0].tolist(), strict=True)
+    ]
+
+
+def _exported_text(kind: int, payload: float, texts: Sequence[str]) -> str | None:
+    if kind == Kind.TEXT:
+        return texts[int(payload)]
+    return None if kind >= FIRST_ERROR or math.isnan(payload) else number_text(payload)
