@@ -7,7 +7,7 @@ switched off is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -37,13 +37,79 @@ def _used(book: Workbook, name: str) -> tuple[int, int]:
     return max(rows), max(columns)
 
 
+Item = tuple[Region, RangeRef]
+
+
+@define(eq=False)
+class Schedule:
+    """Works out places, and first whatever turns out to be pending; without recursion.
+
+    `attempt` works out one place and raises Pending or Unroll; `piece` says which place a pending cell is worked out in,
+    given those that are under way; `circle` is told of places that wait for each other.
+    """
+
+    attempt: Callable[[Region, RangeRef], None]
+    piece: Callable[[CellRef, Container[RangeRef]], Item]
+    circle: Callable[[Sequence[Item]], None]
+    is_pending: Callable[[RangeRef], bool]
+    _stack: list[Item] = field(factory=list)
+    _active: set[RangeRef] = field(factory=set)
+    _queued: set[RangeRef] = field(factory=set)
+
+    def settle(self, region: Region, place: RangeRef) -> None:
+        self._push([(region, place)])
+        while self._stack:
+            region, place = self._stack[-1]
+            self._queued.discard(place)
+            try:
+                self.attempt(region, place)
+            except Pending as pending:
+                self._demand(pending.cells)
+                continue
+            except Unroll:
+                self._pop()
+                cells = (RangeRef.of(cell) for cell in place.cells())
+                self._push([(region, cell) for cell in cells if cell not in self._active and self.is_pending(cell)])
+                continue
+            self._pop()
+
+    def _push(self, items: Sequence[Item]) -> None:
+        self._stack += reversed(items)
+        self._active.update(place for _, place in items)
+        self._queued.update(place for _, place in items)
+
+    def _pop(self) -> None:
+        self._active.discard(self._stack.pop()[1])
+
+    def _demand(self, cells: Sequence[CellRef]) -> None:
+        """Put what is pending on the stack, the first on top. What waits there already for another closes a circle."""
+        pieces = {place: region for region, place in (self.piece(cell, self._active) for cell in cells)}
+        first = next(iter(pieces))
+        if first in self._active and first not in self._queued:
+            return self._close(self._position(first))
+        self._push([(region, place) for place, region in pieces.items() if place not in self._active])
+        if self._stack[-1][1] != first:
+            self._stack.append(self._stack.pop(self._position(first)))
+
+    def _position(self, place: RangeRef) -> int:
+        return max(number for number, (_, other) in enumerate(self._stack) if other == place)
+
+    def _close(self, start: int) -> None:
+        """The places from `start` on that are under way wait for each other; those only queued between them do not."""
+        circle = [item for item in self._stack[start:] if item[1] not in self._queued]
+        self._stack[start:] = [item for item in self._stack[start:] if item[1] in self._queued]
+        self._active.difference_update(place for _, place in circle)
+        self.circle(circle)
+
+
 @define(eq=False)
 class Calculation:
     """Recalculates regions against a grid.
 
     `unsupported` maps a place to why its formula could not be worked out; its cells keep what the file has cached for them.
-    `volatile` are the regions that draw or read the clock; they keep their cached value too, where there is one.
-    `reads` are areas that OFFSET, INDIRECT and their like worked out, by region.
+    `volatile` are the regions that draw or read the clock, `drawing` those that draw; they keep their cached value too, where there is one.
+    `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
+    which they were worked out.
     """
 
     graph: Graph
@@ -51,10 +117,11 @@ class Calculation:
     lowering: Lowering
     cached: Grid
     unsupported: dict[RangeRef, FormulaError] = field(factory=dict)
-    volatile: dict[int, bool] = field(factory=dict)
-    reads: dict[int, list[RangeRef]] = field(factory=dict)
+    volatile: set[int] = field(factory=set)
+    drawing: set[int] = field(factory=set)
+    reads: dict[RangeRef, list[RangeRef]] = field(factory=dict)
+    done: list[Item] = field(factory=list)
     _cyclic: set[int] = field(factory=set)
-    _queued: set[RangeRef] = field(factory=set)
 
     @classmethod
     def of(cls, graph: Graph, *, now: datetime) -> Calculation:
@@ -70,81 +137,39 @@ class Calculation:
         for group in groups:
             for index in group:
                 self.grid.set_pending(self.graph.regions[index].place)
+        schedule = Schedule(self._attempt, self._piece, self._circle, self.grid.is_pending)
         with np.errstate(all="ignore"):
             for group in groups:
-                self._group(group)
+                for region, place in self._pieces([self.graph.regions[index] for index in group]):
+                    if self.grid.is_pending(place):
+                        schedule.settle(region, place)
 
-    def _group(self, group: Sequence[int]) -> None:
-        regions = [self.graph.regions[index] for index in group]
-        if len(group) == 1 and not self._needs_itself(regions[0]):
-            return self._settle([(regions[0], regions[0].place)])
-        self._cyclic.update(group)
-        pieces = strips(self.graph, regions[0]) if len(group) == 1 else None
-        if pieces is None:
-            pieces = [RangeRef.of(cell) for region in regions for cell in region.place.cells()]
-        for piece in pieces:
-            region = self.graph.region_at(piece.first)
-            assert region is not None
-            if self._is_pending(piece):
-                self._settle([(region, piece)])
+    def holds(self, region: Region) -> bool:
+        """Whether a region has been worked out."""
+        return any(other is region for other, _ in self.done)
 
-    def _needs_itself(self, region: Region) -> bool:
-        return not region.is_array and region.index in self.graph.precedents(region)
+    def _pieces(self, regions: Sequence[Region]) -> Iterator[Item]:
+        """A region on its own is one piece; regions that need each other, or themselves, are strips or cells."""
+        first = regions[0]
+        if len(regions) == 1 and (first.is_array or first.index not in self.graph.precedents(first)):
+            return iter([(first, first.place)])
+        self._cyclic.update(region.index for region in regions)
+        places = strips(self.graph, first) if len(regions) == 1 else None
+        if places is not None:
+            return ((first, place) for place in places)
+        return ((region, RangeRef.of(cell)) for region in regions for cell in region.place.cells())
 
-    def _is_pending(self, place: RangeRef) -> bool:
-        return bool(self.grid.planes[place.sheet].pending[place.top - 1 : place.bottom, place.left - 1 : place.right].any())
-
-    def _settle(self, stack: list[tuple[Region, RangeRef]]) -> None:
-        """Work out a place, and first whatever turns out to be pending."""
-        active = {place for _, place in stack}
-        while stack:
-            region, place = stack[-1]
-            self._queued.discard(place)
-            try:
-                self._attempt(region, place)
-            except Pending as pending:
-                self._demand(stack, active, pending.cells)
-                continue
-            except Unroll:
-                stack.pop()
-                active.discard(place)
-                cells = [RangeRef.of(cell) for cell in place.cells()]
-                cells = [cell for cell in reversed(cells) if cell not in active and self._is_pending(cell)]
-                stack += [(region, cell) for cell in cells]
-                active.update(cells)
-                self._queued.update(cells)
-                continue
-            stack.pop()
-            active.discard(place)
-
-    def _demand(self, stack: list[tuple[Region, RangeRef]], active: set[RangeRef], cells: Sequence[CellRef]) -> None:
-        """Put what is pending on the stack, the first on top. What is waiting there already closes a circle."""
-        pieces = {place: region for region, place in (self._piece(cell, active) for cell in cells)}
-        first = next(iter(pieces))
-        if first in active and first not in self._queued:
-            return self._give_up(stack, active, max(number for number, (_, place) in enumerate(stack) if place == first))
-        fresh = [(region, place) for place, region in pieces.items() if place not in active]
-        stack += reversed(fresh)
-        active.update(place for _, place in fresh)
-        self._queued.update(place for _, place in fresh)
-        if not fresh or fresh[0][1] != first:
-            stack.append(stack.pop(max(number for number, (_, place) in enumerate(stack) if place == first)))
-
-    def _piece(self, cell: CellRef, active: set[RangeRef]) -> tuple[Region, RangeRef]:
+    def _piece(self, cell: CellRef, active: Container[RangeRef]) -> Item:
         """The whole region of a pending cell, or the cell alone where its region may need itself."""
         region = self.graph.region_at(cell)
         assert region is not None, cell
         alone = region.index in self._cyclic or (region.place in active and region.place.size > 1)
         return region, RangeRef.of(cell) if alone and not region.is_array else region.place
 
-    def _give_up(self, stack: list[tuple[Region, RangeRef]], active: set[RangeRef], start: int) -> None:
-        circle = [(region, place) for region, place in stack[start:] if place not in self._queued]
+    def _circle(self, circle: Sequence[Item]) -> None:
         names = [str(place.first) for _, place in circle]
-        error = CircularReference([*names, names[0]])
         for region, place in circle:
-            self._keep_cached(region, place, error)
-            active.discard(place)
-        stack[start:] = [item for item in stack[start:] if item[1] in self._queued]
+            self._keep_cached(region, place, CircularReference([*names, names[0]]))
 
     def _attempt(self, region: Region, place: RangeRef) -> None:
         try:
@@ -157,11 +182,14 @@ class Calculation:
             if place.size > 1 and not region.is_array:
                 raise Unroll from error
             return self._keep_cached(region, place, error)
+        if self.lowering.drew:
+            self.drawing.add(region.index)
         if self.lowering.volatile:
-            self.volatile[region.index] = True
+            self.volatile.add(region.index)
             if self._has_cache(place):
-                return self.grid.write(place, self._from_cache(place))
+                value = self._from_cache(place)
         self.grid.write(place, value)
+        self.done.append((region, place))
 
     def _value(self, region: Region, place: RangeRef) -> Value:
         if region.tree is None:
@@ -169,23 +197,27 @@ class Calculation:
             raise region.error
         value = self.lowering.formula(place, region.tree, array=region.is_array)
         if self.lowering.reads:
-            self.reads.setdefault(region.index, []).extend(self.lowering.reads)
+            self.reads[place] = list(self.lowering.reads)
         return value
 
     def _keep_cached(self, region: Region, place: RangeRef, error: FormulaError) -> None:
         text = self.graph.book.formula_text(place.first) if region.tree is not None else region.formula.text
         self.unsupported[place] = error.at(str(place.first), text or "")
         self.grid.write(place, self._from_cache(place))
+        self.done.append((region, place))
 
     def _from_cache(self, place: RangeRef) -> Value:
-        value = self.cached.read(place)
-        kit = self.grid.kit
-        turned = [np.moveaxis(np.broadcast_to(part, (*value.shape, 1)), (2, 3), (0, 1)) for part in (value.payload, tag_of(value))]
-        return Value(turned[0], turned[1], value.kinds)
+        return as_block(self.cached.read(place))
 
     def _has_cache(self, place: RangeRef) -> bool:
         values = self.graph.book.sheet(place.sheet).values
         return all((cell.row, cell.column) in values for cell in place.cells())
+
+
+def as_block(value: Value) -> Value:
+    """A known array as a block of cells."""
+    payload, tag = (np.moveaxis(np.broadcast_to(part, (*value.shape, 1)), (2, 3), (0, 1)) for part in (value.payload, tag_of(value)))  # type: ignore[arg-type]
+    return Value(payload, tag, value.kinds)
 
 
 def _copied(plane: Plane) -> Plane:

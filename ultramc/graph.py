@@ -86,8 +86,6 @@ class Graph:
         except Unroll:
             cells = (RangeRef.of(cell) for cell in region.place.cells())
             return [(extent(area, cell), None) for cell in cells for area in self._areas_of_cell(region.tree, cell)]
-        except UnsupportedFormula:
-            return []
 
     def _areas_of_cell(self, tree: Node, cell: RangeRef) -> list[Area]:
         return static_areas(self.resolver, tree, cell)

@@ -63,25 +63,29 @@ class Plane:
 class Grid:
     """All planes, and the simulated blocks that lie over them."""
 
-    def __init__(self, kit: Kit, planes: Mapping[str, Plane]) -> None:
+    def __init__(self, kit: Kit, planes: Mapping[str, Plane], *, overlay: bool = False) -> None:
         self.kit = kit
+        self.overlay = overlay
         self.planes = dict(planes)
         self.blocks: list[Block] = []
         self.bottom = max((plane.height for plane in self.planes.values()), default=1)
         self.right = max((plane.width for plane in self.planes.values()), default=1)
 
     def over(self, kit: Kit) -> Grid:
-        """A grid of the same known values, for another builder."""
-        return Grid(kit, {sheet: plane.copy() for sheet, plane in self.planes.items()})
+        """A grid of the same known values, for another builder; what is written there lies over them."""
+        return Grid(kit, {sheet: plane.copy() for sheet, plane in self.planes.items()}, overlay=True)
 
     def set_pending(self, place: RangeRef, pending: bool = True) -> None:
         self.planes[place.sheet].pending[_cut(place)] = pending
+
+    def is_pending(self, place: RangeRef) -> bool:
+        return bool(self.planes[place.sheet].pending[_cut(place)].any())
 
     def write(self, place: RangeRef, value: Value) -> None:
         """Store what the cells of `place` hold: a value of shape (rows, columns, 1, 1) or one that broadcasts to it."""
         plane = self.planes[place.sheet]
         plane.pending[_cut(place)] = False
-        if value.known:
+        if value.known and not self.overlay:
             payload, tag = _planes_of(value)
             plane.payload[_cut(place)] = payload
             plane.tag[_cut(place)] = tag
@@ -133,7 +137,7 @@ class Grid:
             return self._part(self.blocks[first - 1], place)
         cut = _cut(place)
         known = tag_value(plane.payload[cut][None, None, :, :, None], plane.tag[cut][None, None, :, :, None], 0)
-        parts = [(known, (0, 0))]
+        parts = [] if owner.all() else [(known, (0, 0))]
         for index in np.unique(owner[owner > 0]).tolist():
             parts += self._visible(self.blocks[index - 1], place, owner == index)
         return self._join(parts, (place.height, place.width))

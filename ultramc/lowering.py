@@ -20,7 +20,7 @@ from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import FormulaError, UnsupportedFormula
 from ultramc.functions import Function
-from ultramc.functions.kit import BLANK, ERROR, ONE, TEXT, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, ONE, TEXT, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
 from ultramc.graph import Graph
 from ultramc.grid import Grid
 from ultramc.operators import arithmetic, compare, concatenate
@@ -111,7 +111,7 @@ class Lowering:
     """Evaluates the formulas of a workbook against a grid.
 
     `draw` says what a call site yields: the base case has no draws and gives a constant. `reads` collects the areas that
-    were computed by OFFSET, INDIRECT and their like. `volatile` tells that the last formula drew or read the clock.
+    were computed by OFFSET, INDIRECT and their like. `volatile` tells that the last formula drew or read the clock, `drew` that it drew.
     """
 
     def __init__(self, graph: Graph, grid: Grid, *, now: datetime, draw: Callable[[RangeRef, int], Operand] | None = None) -> None:
@@ -123,6 +123,7 @@ class Lowering:
         self.functions = functions.load()
         self.sites = 0
         self.volatile = False
+        self.drew = False
         self.reads: list[RangeRef] = []
         self._draw = draw
 
@@ -132,7 +133,7 @@ class Lowering:
         Raises Unroll where the cells must be taken one by one, Pending where another cell comes first.
         """
         self.kit.builder.cell = place
-        self.sites, self.volatile, self.reads = 0, False, []
+        self.sites, self.volatile, self.drew, self.reads = 0, False, False, []
         if array:
             return self._array_formula(place, tree)
         scope = Scope(place)
@@ -356,9 +357,12 @@ class Lowering:
         return self._applied(row, call, arguments)
 
     def _argument(self, call: Call, kind: str, result: Result) -> Any:
-        if kind == "number" or kind == "integer":
-            value = self.kit.settled(self.kit.to_number(call.one(result)))
-            return self._whole(value) if kind == "integer" else value
+        if kind.startswith(("number", "integer")):
+            value = call.one(result)
+            if kind.endswith("!"):
+                value = self.kit.fail_where(value, self.kit.is_kind(value, BOOLEAN), ExcelError.VALUE)
+            value = self.kit.settled(self.kit.to_number(value))
+            return self._whole(value) if kind.startswith("integer") else value
         if kind == "array":
             return call.read(result) if isinstance(result, (Area, Areas)) else result
         if kind == "cells":
@@ -386,7 +390,11 @@ class Lowering:
             if row.text and not all(argument.known for argument in arguments):
                 raise call.refuse("builds text from simulated values, which is not supported yet")
             return self.kit.scalar_function(row.body, arguments, row.name)
-        if any(kind in READS for kind in row.signature.kinds(row.name, len(arguments))) and _has_array(row, arguments):
+        kinds = row.signature.kinds(row.name, len(arguments))
+        for kind, argument in zip(kinds, arguments, strict=True):
+            if kind in ("array", "area") and _is_lost(argument):
+                return argument
+        if any(kind in READS for kind in kinds) and _has_array(row, arguments):
             return self._lifted(row, call, arguments)
         return row.body(call, *arguments)
 
@@ -515,7 +523,7 @@ class Lowering:
     # chance
 
     def draw(self, place: RangeRef, site: int) -> Operand:
-        self.volatile = True
+        self.volatile = self.drew = True
         if self._draw is None:
             return 0.5 * ONE
         return self._draw(place, site)
@@ -537,6 +545,11 @@ class Lowering:
 
 
 READS = ("array", "cells", "area")
+
+
+def _is_lost(argument: Any) -> bool:
+    """A single error where a range or array was to be."""
+    return isinstance(argument, Value) and not argument.kinds & ~ERROR and argument.shape == (1, 1, 1, 1)
 
 
 def _has_array(row: Function, arguments: Sequence[Any]) -> bool:

@@ -100,6 +100,8 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("log_gamma", 1, "number", "elementwise", LIBRARY, "log |Gamma(x)|"),
     ("gamma_p", 2, "number", "elementwise", SPECIAL, "regularised lower incomplete gamma P(a, x)"),
     ("gamma_p_inverse", 2, "number", "elementwise", SPECIAL, "x with P(a, x) = p"),
+    ("gamma_q", 2, "number", "elementwise", SPECIAL, "regularised upper incomplete gamma Q(a, x) = 1 - P(a, x)"),
+    ("gamma_q_inverse", 2, "number", "elementwise", SPECIAL, "x with Q(a, x) = q"),
     ("beta_i", 3, "number", "elementwise", SPECIAL, "regularised incomplete beta I(a, b, x)"),
     ("beta_i_inverse", 3, "number", "elementwise", SPECIAL, "x with I(a, b, x) = p"),
     # reduction over the cells of an array

@@ -361,6 +361,7 @@ class Builder:
         self._next = 0
         self._seen: dict[tuple[Any, ...], Ref] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._made: dict[int, Instruction] = {}
 
     def emit(self, op: str, *operands: Operand | float, **attributes: Any) -> Operand:
         """The result of one op: an array where all operands are known, else a reference to a new instruction.
@@ -373,6 +374,11 @@ class Builder:
         simpler = _SIMPLER.get(op)
         if simpler is not None:
             result = simpler(*values)
+            if result is not None:
+                return result
+        undone = _UNDONE.get(op)
+        if undone is not None:
+            result = undone(self, values, attributes)
             if result is not None:
                 return result
         if op in DECISIONS:
@@ -417,7 +423,13 @@ class Builder:
         ref = Ref(self.fresh(), shape, kind, interval)
         self.instructions.append(Instruction(op, values, (ref,), self.cell, attributes))
         self._seen[key] = ref
+        self._made[ref.index] = self.instructions[-1]
         return ref
+
+    def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
+        """The operands of the instruction that made a value, if it was this op."""
+        instruction = self._made.get(value.index) if isinstance(value, Ref) else None
+        return instruction.operands if instruction is not None and instruction.op == op else None
 
 
 class _BodyBuilder(Builder):
@@ -483,6 +495,50 @@ _SIMPLER: dict[str, Callable[..., Operand | None]] = {
 }
 
 
+# What undoes an instruction just before: each rule gives the operand that the two come back to, or None.
+
+
+def _undone_not(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    inner = builder.made_by("not", values[0])
+    return inner[0] if inner else None
+
+
+def _undone_equal(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    """A mask as 1 or 0, asked whether it is 0."""
+    choice = builder.made_by("select", values[0])
+    if choice is None or not (_is_number(values[1], 0.0) and _is_number(choice[1], 1.0) and _is_number(choice[2], 0.0)):
+        return None
+    return builder.emit("not", choice[0])
+
+
+def _undone_as_array(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    return values[0] if shape_of(values[0])[:2] == (1, 1) else None
+
+
+def _undone_window(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    """A block seen as an array, and cell by cell again; or all of an array."""
+    whole = shape_of(values[0])
+    wanted = result_shape("window", values, attributes)
+    if attributes["top"] or attributes["left"]:
+        return None
+    if wanted == whole:
+        return values[0]
+    block = builder.made_by("as_array", values[0])
+    return block[0] if block and shape_of(block[0]) == wanted == (*whole[2:], 1, 1) else None
+
+
+def _is_number(operand: Operand, number: float) -> bool:
+    return isinstance(operand, np.ndarray) and operand.size == 1 and operand.dtype.kind == "f" and float(operand.flat[0]) == number
+
+
+_UNDONE: dict[str, Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], Operand | None]] = {
+    "not": _undone_not,
+    "equal": _undone_equal,
+    "as_array": _undone_as_array,
+    "window": _undone_window,
+}
+
+
 def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Shape:
     """The cell shape that follows from the op's shape rule."""
     shapes = [shape_of(operand) for operand in operands]
@@ -501,7 +557,8 @@ def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, 
             return (1, 1, rows, columns) if (height, width) == (1, 1) else shapes[0]
         return rows, columns, width, height
     if rule == "join":
-        return (1, 1, *attributes["size"])
+        blocks = np.broadcast_shapes(*(shape[:2] for shape in shapes))
+        return (blocks[0], blocks[1], *attributes["size"])
     if rule == "gather":
         blocks = np.broadcast_shapes(shapes[0][:2], shapes[1][:2])
         return (blocks[0], blocks[1], *shapes[0][2:])

@@ -148,7 +148,7 @@ def static_areas(resolver: Resolver, tree: Node, place: RangeRef) -> list[Area]:
         root, inside = waiting.pop()
         for node in syntax.walk(root):
             match node:
-                case Reference():
+                case Reference() if node.sheets is None or node.sheets.book is None:
                     areas += _parts(resolver.reference(node, place))
                 case StructuredReference():
                     areas += _parts(resolver.structured(node, place))

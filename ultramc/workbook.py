@@ -217,7 +217,7 @@ class Workbook:
     def cells(self, reference: str | CellRef | RangeRef) -> CellList:
         """The cells of a reference that are not blank; a single cell in any case. Raises `ReferenceNotFound`."""
         area = self.resolve(reference)
-        return self._list([area.first] if area.size == 1 else self._stored(area))
+        return self.listed([area.first] if area.size == 1 else self._stored(area))
 
     def find(self, text: str) -> CellList:
         """The cells that a label or a defined name containing `text` points at, 1,000 at most; case does not matter.
@@ -226,7 +226,7 @@ class Workbook:
         else, past a text such as a unit, at what follows that.
         """
         labelled = (cell for sheet in self.sheets for label in _labels(sheet, text.lower()) for cell in _labelled(sheet, label))
-        return self._list(dict.fromkeys(islice(chain(self._named(text.lower()), labelled), MAX_FOUND)))
+        return self.listed(dict.fromkeys(islice(chain(self._named(text.lower()), labelled), MAX_FOUND)))
 
     def __repr__(self) -> str:
         return "\n".join([self._heading(), *_aligned(self._overview())])
@@ -305,7 +305,22 @@ class Workbook:
             if area:
                 yield from self._stored(area)
 
-    def _list(self, cells: Iterable[CellRef]) -> CellList:
+    def candidate_outputs(self) -> CellList:
+        """Formula cells that no formula reads, those that rest on most first."""
+        from ultramc import candidates
+        from ultramc.graph import Graph
+
+        return candidates.outputs(self, Graph.of(self))
+
+    def candidate_inputs(self, output: str | CellRef | RangeRef) -> CellList:
+        """Numeric constants that reach a cell, the most influential first: each is moved by 1 %, one at a time."""
+        from ultramc import candidates
+        from ultramc.graph import Graph
+
+        return candidates.inputs(self, Graph.of(self), self.resolve(output))
+
+    def listed(self, cells: Iterable[CellRef]) -> CellList:
+        """Cells with their labels, values and formulas."""
         return CellList(map(self._cell, cells))
 
     def _cell(self, cell: CellRef) -> Cell:

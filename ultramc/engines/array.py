@@ -64,6 +64,8 @@ SPECIAL: dict[str, str] = {
     "log_gamma": "gammaln",
     "gamma_p": "gammainc",
     "gamma_p_inverse": "gammaincinv",
+    "gamma_q": "gammaincc",
+    "gamma_q_inverse": "gammainccinv",
     "beta_i": "betainc",
     "beta_i_inverse": "betaincinv",
 }
@@ -205,7 +207,8 @@ def _as_array(xp: Any, x: Array) -> Array:
 
 def _join(xp: Any, *parts: Array, size: tuple[int, int], places: tuple[tuple[int, int], ...]) -> Array:
     count = max(part.shape[4] for part in parts)
-    whole = xp.empty((1, 1, *size, count), dtype=parts[-1].dtype)
+    blocks = np.broadcast_shapes(*(part.shape[:2] for part in parts))
+    whole = xp.empty((*blocks, *size, count), dtype=parts[-1].dtype)
     for part, (top, left) in zip(parts, places, strict=True):
         whole[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
     return whole

@@ -6,7 +6,8 @@ A signature is words between blanks, one a parameter:
     any       one value as it is          array     a whole array, read         cells  what an aggregate counts over
     area      a reference, not read       node      not evaluated yet
 
-``?`` marks a parameter that may be left out, ``(…)+`` a group that repeats. A scalar parameter that is given an array
+``?`` marks a parameter that may be left out, ``(…)+`` a group that repeats, ``!`` a number that no boolean stands for
+(``#VALUE!``, as in the functions that came with the Analysis ToolPak: ``integer!?``). A scalar parameter that is given an array
 spreads the function over it; given a range in a formula that is no array formula, it takes the formula's own row or
 column, as Excel does.
 
@@ -29,7 +30,7 @@ from attrs import frozen
 
 from ultramc.errors import FormulaSyntaxError
 
-MODULES = ("arithmetic", "aggregate", "logic", "lookup", "text", "dates", "finance", "cash_flows", "statistics", "chance")
+MODULES = ("arithmetic", "aggregate", "logic", "lookup", "text", "dates", "engineering", "finance", "cash_flows", "statistics", "order_statistics", "probability", "combinatorics", "trigonometry", "matrices", "chance")
 
 _SIGNATURE = re.compile(r"(?P<fixed>[^(]*)(?:\((?P<repeated>[^)]*)\)\+)?")
 

@@ -20,13 +20,17 @@ NUM, DIV0 = ExcelError.NUM, ExcelError.DIV0
 
 
 def discounted(kit: Kit, parts: Sequence[Value], factor: Operand) -> tuple[Operand, Operand]:
-    """Each number divided by `factor` to the power of its place among the numbers, added up; and how many there are."""
-    worth, place = ZERO, ZERO
+    """Each number divided by `factor` to the power of its place among the numbers, added up; and how many there are.
+
+    Places count from 0. What is 0 stays 0, whatever the factor.
+    """
+    worth, before = ZERO, ZERO
     for part in _placeable(kit, parts):
-        places, place = _places(kit, part, place)
-        terms = kit.emit("div", filled(kit, part, 0.0), kit.emit("power", factor, places))
-        worth = kit.emit("add", worth, kit.emit("sum", terms))
-    return worth, place
+        places, before = _places(kit, part, before)
+        flows = filled(kit, part, 0.0)
+        terms = kit.emit("div", flows, kit.emit("power", factor, kit.emit("sub", places, ONE)))
+        worth = kit.emit("add", worth, kit.emit("sum", kit.emit("select", kit.emit("equal", flows, ZERO), ZERO, terms)))
+    return worth, before
 
 
 def _placeable(kit: Kit, parts: Sequence[Value]) -> list[Value]:
@@ -49,7 +53,8 @@ def _places(kit: Kit, part: Value, before: Operand) -> tuple[Operand, Operand]:
 @function("NPV", "number (cells)+")
 def _npv(call: Call, rate: Value, *arguments: Cells) -> Value:
     kit, parts = call.kit, numbers(call, arguments)
-    worth, _ = discounted(kit, parts, kit.emit("add", ONE, rate.payload))
+    factor = kit.emit("add", ONE, rate.payload)
+    worth = kit.emit("div", discounted(kit, parts, factor)[0], factor)
     result = kit.with_tag(worth, kit.error_tag([rate, first_error(kit, parts)]))
     return kit.fail_where(result, kit.emit("equal", rate.payload, -1.0), DIV0)
 
@@ -63,15 +68,13 @@ def _mirr(call: Call, values: Cells, finance: Value, reinvestment: Value) -> Val
     ratio = kit.emit("neg", kit.emit("div", kit.emit("mul", gains, kit.emit("power", growth, kit.emit("sub", count, ONE))), costs))
     rate = kit.emit("sub", kit.emit("power", ratio, kit.emit("div", ONE, kit.emit("sub", count, ONE))), ONE)
     result = kit.with_tag(rate, kit.error_tag([first_error(kit, parts), finance, reinvestment]))
-    return kit.fail_where(result, kit.emit("or", kit.emit("equal", costs, ZERO), kit.emit("equal", gains, ZERO)), DIV0)
+    return kit.fail_where(result, kit.emit("equal", costs, ZERO), DIV0)
 
 
 def _one_sided(kit: Kit, parts: Sequence[Value], rate: Value, side: str) -> tuple[Operand, Operand]:
     """The worth, at the time of the first, of the payments on one side of zero."""
     kept = [Value(kit.emit(side, filled(kit, part, 0.0), ZERO), part.tag, part.kinds) for part in parts]
-    factor = kit.emit("add", ONE, rate.payload)
-    worth, count = discounted(kit, kept, factor)
-    return kit.emit("mul", worth, factor), count
+    return discounted(kit, kept, kit.emit("add", ONE, rate.payload))
 
 
 @function("FVSCHEDULE", "number cells")
@@ -110,25 +113,19 @@ def _rate_of(flows: Sequence[float], times: Sequence[float], guess: float) -> Sc
 # Payments at dates
 
 
-def _years(kit: Kit, dates: Value) -> tuple[Operand, Operand]:
-    """Years of 365 days since the first date, and the whole days."""
-    days = kit.emit("trunc", dates.payload)
-    first = kit.emit("gather", ZERO, days)
-    return kit.emit("div", kit.emit("sub", days, first), 365.0), days
-
-
 @function("XNPV", "number array array")
 def _xnpv(call: Call, rate: Value, values: Value, dates: Value) -> Value:
     kit = call.kit
     if values.shape[2] * values.shape[3] != dates.shape[2] * dates.shape[3]:
         return kit.error(NUM)
-    values, dates = (kit.to_number(flat) for flat in (values, dates))
-    years, _ = _years(kit, dates)
+    days = kit.emit("trunc", dates.payload)
+    years = kit.emit("div", kit.emit("sub", days, kit.emit("gather", ZERO, days)), 365.0)
     factor = kit.emit("power", kit.emit("add", ONE, rate.payload), years)
     worth = kit.emit("sum", kit.emit("div", values.payload, factor))
     result = kit.with_tag(worth, kit.error_tag([rate, first_error(kit, [values, dates])]))
-    before = kit.emit("any", kit.emit("less", years, ZERO))
-    return kit.fail_where(result, kit.emit("or", before, kit.emit("less_equal", rate.payload, ZERO)), NUM)
+    wrong = [kit.emit("not", kit.is_kind(part, NUMBER)) for part in (values, dates)]
+    wrong += [kit.emit("less", years, ZERO), kit.emit("less", dates.payload, ZERO), kit.emit("less_equal", rate.payload, ZERO)]
+    return kit.fail_where(result, reduce(lambda x, y: kit.emit("or", x, y), (kit.emit("any", mask) for mask in wrong)), NUM)
 
 
 @function("XIRR", "array array number?")

@@ -155,9 +155,9 @@ def wildcard_parts(pattern: str) -> list[str]:
     parts, position = [""], 0
     while position < len(pattern):
         sign = pattern[position]
-        if sign == "~" and pattern[position + 1 : position + 2] in ("*", "?", "~"):
+        if sign == "~":
             position += 1
-            parts[-1] += re.escape(pattern[position])
+            parts[-1] += re.escape(pattern[position : position + 1])
         elif sign == "*":
             parts.append("")
         else:

@@ -81,29 +81,33 @@ def _ppmt(rate: Term, period: Term, periods: Term, pv: Term, fv: Term, due: Term
     return payment - _interest(rate, period, payment, pv, due)
 
 
-def _owed(rate: Term, period: Term, payment: Term, pv: Term, due: Term) -> Term:
-    """The debt right after the payment of a period; 0 is before the first."""
-    at_end = -_future_value(rate, period, payment, pv, due)
-    return where(due.equals(0) | period.equals(0), at_end, at_end / (1 + rate))
-
-
-def _repaid(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: Term) -> tuple[Term, Term]:
-    """The payment, and how much of the debt the payments from `first` to `last` pay off."""
+def _check_span(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: Term) -> None:
     ((rate <= 0) | (periods <= 0) | (pv <= 0) | (first < 1) | (first > last) | (last > periods)).fails(NUM)
     (~(due.equals(0) | due.equals(1))).fails(NUM)
-    payment = _payment(rate, periods, pv, 0 * pv, due)
-    return payment, _owed(rate, last, payment, pv, due) - _owed(rate, first - 1, payment, pv, due)
 
 
-@formula("CUMPRINC", "number integer number integer integer number")
-def _cumprinc(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: Term) -> Term:
-    return _repaid(rate, periods, pv, first, last, due)[1]
+def _repaid(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: Term) -> Term:
+    """What payments `first` to `last` pay off: the parts grow by 1 + rate a period, but for one at the very beginning."""
+    growth, owed = 1 + rate, pv / ((1 + rate) ** periods - 1)
+    lag = where(due.equals(0), 0, 1)
+    regular = owed * (growth ** (last - lag) - growth ** (first.most(lag + 1) - lag - 1))
+    at_once = owed * rate * growth ** (periods - 1)
+    return regular + where(first.equals(1) & lag.equals(1), at_once, 0)
 
 
-@formula("CUMIPMT", "number integer number integer integer number")
-def _cumipmt(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: Term) -> Term:
-    payment, repaid = _repaid(rate, periods, pv, first, last, due)
-    return payment * (last - first + 1) - repaid
+@formula("CUMPRINC", "number number number number integer number")
+def _cumprinc(rate: Term, periods: Term, pv: Term, start: Term, last: Term, due: Term) -> Term:
+    first = start.op("ceil")
+    _check_span(rate, periods, pv, first, last, due)
+    return -_repaid(rate, periods, pv, first, last, due)
+
+
+@formula("CUMIPMT", "number number number number integer number")
+def _cumipmt(rate: Term, periods: Term, pv: Term, start: Term, last: Term, due: Term) -> Term:
+    first = start.op("ceil")
+    _check_span(rate, periods, pv, first, last, due)
+    paid = _payment(rate, periods, pv, 0 * pv, due) * (last - first + 1)
+    return paid + _repaid(rate, periods, pv, first, last, due)
 
 
 @formula("ISPMT", "number number number number")

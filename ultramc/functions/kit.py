@@ -156,9 +156,9 @@ class Kit:
         """The elements of a known value, in row-major order of its shape."""
         assert isinstance(value.payload, np.ndarray) and not isinstance(value.tag, Ref)
         payload, tag = np.broadcast_arrays(value.payload, tag_of(value))
-        return [self._python(kind, number) for kind, number in zip(tag.ravel().tolist(), payload.ravel().tolist(), strict=True)]
+        return [self.python(kind, number) for kind, number in zip(tag.ravel().tolist(), payload.ravel().tolist(), strict=True)]
 
-    def _python(self, kind: int, number: float) -> Scalar:
+    def python(self, kind: int, number: float) -> Scalar:
         if kind == Kind.NUMBER:
             return float(number)
         if kind == Kind.BOOLEAN:

@@ -7,7 +7,7 @@ from functools import reduce
 from ultramc.functions import function, lazy
 from ultramc.functions.aggregate import first_error, how_many
 from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Kit, Value
-from ultramc.lowering import Call, Result, Steps
+from ultramc.lowering import Call, Steps
 from ultramc.operators import comparison
 from ultramc.program import TRUE, Operand, decided
 from ultramc.syntax import Missing, Node
@@ -242,8 +242,9 @@ _parity("ISEVEN", 0.0)
 _parity("ISODD", 1.0)
 
 
-@function("ISREF", "area")
-def _isref(call: Call, result: Result) -> Value:
+@lazy("ISREF", "node")
+def _isref(call: Call, node: Node) -> Steps:
+    result = yield node, call.scope
     return call.kit.scalar(isinstance(result, (Area, Areas)))
 
 

@@ -149,7 +149,14 @@ def _with_minutes(tokens: Sequence[Token]) -> tuple[Token, ...]:
             after = tokens[times[place + 1]].text[0] if place + 1 < len(times) else ""
             if before == "h" or after == "s":
                 result[index] = Token("minute", token.text)
-    return tuple(result)
+    return tuple(_elapsed_too(token, result) for token in result)
+
+
+def _elapsed_too(token: Token, tokens: Sequence[Token]) -> Token:
+    """Beside ``[h]`` a plain ``h`` counts all hours as well."""
+    counted = {other.text[0] for other in tokens if other.kind == "elapsed"}
+    hours_or_seconds = token.kind == "date" and token.text[0] in "hs"
+    return Token("elapsed", token.text) if (hours_or_seconds or token.kind == "minute") and token.text[0] in counted else token
 
 
 # Which section
@@ -170,11 +177,12 @@ def _number_shown(number: float, sections: Sequence[Section], date1904: bool) ->
     if section is None:
         return ExcelError.VALUE
     if section.has("date", "elapsed", "minute", "half"):
-        return _date_shown(number + (SHIFT_1904 if date1904 else 0), section)
+        return _date_shown(number, section, SHIFT_1904 if date1904 else 0)
     if section.has("general") or AT in section.tokens:
         return _general_shown(number if signed else abs(number), section)
     shown = _figures_shown(abs(number), section)
-    return f"-{shown}" if signed and number < 0 else shown
+    rounded_away = section.has("digit") and shown == _figures_shown(0.0, section)
+    return f"-{shown}" if signed and number < 0 and not rounded_away else shown
 
 
 def _number_sections(sections: Sequence[Section]) -> Sequence[Section]:
@@ -202,7 +210,10 @@ def _by_condition(number: float, sections: Sequence[Section]) -> tuple[Section |
             return section, not negative_only
         if section.condition.holds(number):
             return section, not section.condition.only_negative
-    return None, True
+    return (GENERAL, True) if len(sections) == 1 else (None, True)
+
+
+GENERAL = Section((Token("general", "General"),))
 
 
 # Numbers
@@ -222,23 +233,31 @@ def grouped(digits: str) -> str:
 def general(number: float) -> str:
     """A number as a cell of format General shows it, in at most 11 characters beside the sign.
 
-    >>> general(1 / 3), general(123456789012.0), general(-5.0), general(0.00001234)
-    ('0.333333333', '1.23457E+11', '-5', '1.234E-05')
+    >>> general(1 / 3), general(123456789012.0), general(-5.0), general(1.2345e-7)
+    ('0.333333333', '1.23457E+11', '-5', '1.2345E-07')
     """
     if number == 0:
         return "0"
     size = abs(number)
     exponent = int(f"{size:.14e}".partition("e")[2])
     sign = "-" if number < 0 else ""
-    if -5 < exponent < 11:
-        plain = _rounded(decimal_of(size), max(0, min(9, 9 - exponent)))
-        return sign + (plain.rstrip("0").rstrip(".") if "." in plain else plain)
+    plain = _plain(size, exponent) if -10 < exponent < 11 else ""
+    if plain and (exponent >= -4 or (len(plain) <= GENERAL_WIDTH and float(plain) == size)):
+        return sign + plain
     mantissa, _, power = f"{size:.5e}".partition("e")
     return f"{sign}{mantissa.rstrip('0').rstrip('.')}E{power[0]}{power[1:]:0>2}"
 
 
+GENERAL_WIDTH = 11
+
+
+def _plain(size: float, exponent: int) -> str:
+    text = _rounded(decimal_of(size), max(0, min(9, 9 - exponent)) if exponent >= -4 else 12)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _rounded(number: Decimal, places: int) -> str:
-    """Halves away from zero; an empty whole part where it is 0 and decimals follow is left to the caller."""
+    """Halves away from zero."""
     scaled = number.scaleb(places).to_integral_value(ROUND_HALF_UP)
     return f"{scaled.scaleb(-places):.{places}f}"
 
@@ -255,9 +274,9 @@ def _figures_shown(number: float, section: Section) -> str:
     if any(token == SLASH for token in tokens):
         return _fraction_shown(number, tokens)
     exponent = next((index for index, token in enumerate(tokens) if token.kind == "exponent"), None)
-    percents = sum(token == PERCENT for token in tokens)
-    value = decimal_of(number).scaleb(2 * percents)
-    return _decimal_shown(value, tokens) if exponent is None else _exponent_shown(value, tokens, exponent)
+    if exponent is not None:
+        return _exponent_shown(decimal_of(number), tokens, exponent)
+    return _decimal_shown(decimal_of(number).scaleb(2 * tokens.count(PERCENT)), tokens)
 
 
 SLASH, PERCENT, COMMA, POINT = Token("mark", "/"), Token("mark", "%"), Token("mark", ","), Token("mark", ".")
@@ -268,11 +287,16 @@ def _decimal_shown(number: Decimal, tokens: Sequence[Token]) -> str:
     whole, fraction = tokens[:point], tokens[point + 1 :]
     digits = [index for index, token in enumerate(tokens) if token.kind == "digit"]
     scale = _scale(tokens, digits, point)
-    commas = any(token == COMMA for token in whole[: max((index for index in digits if index < point), default=0)])
+    commas = COMMA in _inner(whole)
     places = sum(token.kind == "digit" for token in fraction)
     whole_digits, _, fraction_digits = _rounded(number.scaleb(-3 * scale), places).partition(".")
     text = _whole_shown(whole_digits.lstrip("0"), whole, commas=commas)
     return text + ("." if point < len(tokens) else "") + _decimals_shown(fraction_digits, fraction)
+
+
+def _inner(whole: Sequence[Token]) -> Sequence[Token]:
+    """What stands before the last digit."""
+    return whole[: max((index for index, token in enumerate(whole) if token.kind == "digit"), default=0)]
 
 
 def _scale(tokens: Sequence[Token], digits: Sequence[int], point: int) -> int:
@@ -325,27 +349,35 @@ def _decimals_shown(digits: str, tokens: Sequence[Token]) -> str:
 
 
 def _exponent_shown(number: Decimal, tokens: Sequence[Token], at: int) -> str:
-    mantissa, tail = tokens[:at], tokens[at + 1 :]
+    """Commas and percent signs do not scale here; the exponent is a multiple of the digits before the point."""
+    mantissa, tail = tokens[:at], list(tokens[at + 1 :])
     point = mantissa.index(POINT) if POINT in mantissa else at
     wide = max(sum(token.kind == "digit" for token in mantissa[:point]), 1)
     places = sum(token.kind == "digit" for token in mantissa[point:])
-    flexible = any(token.text == "#" for token in mantissa[:point])
-    power = _power(number, wide, places, flexible=flexible)
+    power = _power(number, wide, places)
     sign = "-" if power < 0 else "+" if tokens[at].text[1] == "+" else ""
-    shown = _whole_shown(str(abs(power)) if power else "", tail, commas=False)
-    return f"{_decimal_shown(number.scaleb(-power), mantissa)}E{sign}{shown}"
+    first = next((index for index, token in enumerate(tail) if token.kind == "digit"), len(tail))
+    lead = _literals(tail[:first])
+    return f"{_mantissa_shown(number.scaleb(-power), mantissa, point, places)}{tokens[at].text[0]}{lead}{sign}{_whole_shown(str(abs(power)), tail[first:], commas=False)}"
 
 
-def _power(number: Decimal, wide: int, places: int, *, flexible: bool) -> int:
-    """The exponent that leaves `wide` digits before the point, or up to so many in steps of as many."""
+def _mantissa_shown(number: Decimal, tokens: Sequence[Token], point: int, places: int) -> str:
+    whole = [Token("digit", "0") if token.kind == "digit" and not number else token for token in tokens[:point]]
+    digits, _, fraction = _rounded(number, places).partition(".")
+    text = _whole_shown(digits.lstrip("0"), whole, commas=COMMA in _inner(whole))
+    return text + ("." if point < len(tokens) else "") + _decimals_shown(fraction, tokens[point + 1 :])
+
+
+def _literals(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens if token.kind == "literal")
+
+
+def _power(number: Decimal, wide: int, places: int) -> int:
     if not number:
         return 0
-    power = number.adjusted()
-    power = power // wide * wide if flexible and wide > 1 else power - wide + 1
-    rounded = Decimal(_rounded(number.scaleb(-power), places))
-    if rounded.adjusted() < wide:
-        return power
-    return power + (wide if flexible and wide > 1 else 1)
+    power = number.adjusted() // wide * wide
+    carried = Decimal(_rounded(number.scaleb(-power), places)).adjusted() >= wide  # 9.99 became 10.0
+    return power + wide if carried else power
 
 
 def _fraction_shown(number: float, tokens: Sequence[Token]) -> str:
@@ -395,30 +427,33 @@ def _fraction_parts(units: int, top: int, bottom: int, parts: tuple[Sequence[Tok
 # Dates and times
 
 
-def _date_shown(serial: float, section: Section) -> Scalar:
-    if not 0 <= serial < LAST_SERIAL + 1:
+def _date_shown(serial: float, section: Section, shift: int) -> Scalar:
+    if not 0 <= serial < LAST_SERIAL + 1 - shift or section.has("digit"):
         return ExcelError.VALUE
     places = max((len(token.text) - 1 for token in section.tokens if token.kind == "subsecond"), default=0)
     timed = any(token.kind in ("elapsed", "minute", "half") or token.text[:1] in ("h", "s") for token in section.tokens)
-    clock = _Clock.of(serial, places, timed=timed, halves=section.has("half"))
-    return "".join(_date_part(token, clock) for token in section.tokens)
+    day, seconds, fraction = _ticked(serial, places) if timed else (math.floor(serial), 0, "")
+    return "".join(_date_part(token, _Clock(day, shift, seconds, fraction, section.has("half"))) for token in section.tokens)
+
+
+def _ticked(serial: float, places: int) -> tuple[int, int, str]:
+    """Days, seconds and digits of the fraction, rounded to what is shown."""
+    ticks = int((decimal_of(serial) * 86_400).scaleb(places).to_integral_value(ROUND_HALF_UP))
+    total, rest = divmod(ticks, 10**places)
+    return total // 86_400, total % 86_400, f"{rest:0{places}d}" if places else ""
 
 
 @frozen
 class _Clock:
     day: int
+    shift: int  # from the workbook's calendar to that of 1900
     seconds: int  # since midnight
     fraction: str  # of the second, as many digits as are shown
     halves: bool  # AM and PM
 
-    @classmethod
-    def of(cls, serial: float, places: int, *, timed: bool, halves: bool) -> _Clock:
-        day = math.floor(serial)
-        if not timed:
-            return cls(day, 0, "", halves)
-        ticks = int((decimal_of(serial) * 86_400).scaleb(places).to_integral_value(ROUND_HALF_UP))
-        total, rest = divmod(ticks, 10**places)
-        return cls(total // 86_400, total % 86_400, f"{rest:0{places}d}" if places else "", halves)
+    @property
+    def serial(self) -> int:
+        return self.day + self.shift
 
     @property
     def hour(self) -> int:
@@ -445,28 +480,28 @@ def _half(text: str, *, late: bool) -> str:
 
 
 def _year_shown(clock: _Clock, width: int) -> str:
-    year = civil(clock.day)[0]
+    year = civil(clock.serial)[0]
     return f"{year % 100:02d}" if width <= 2 else f"{year:04d}"
 
 
 def _era_year_shown(clock: _Clock, width: int) -> str:
-    return f"{civil(clock.day)[0]:04d}"
+    return f"{civil(clock.serial)[0]:04d}"
 
 
 def _buddhist_year_shown(clock: _Clock, width: int) -> str:
-    year = civil(clock.day)[0] + 543
+    year = civil(clock.serial)[0] + 543
     return f"{year % 100:02d}" if width <= 2 else f"{year:04d}"
 
 
 def _month_shown(clock: _Clock, width: int) -> str:
-    month = civil(clock.day)[1]
+    month = civil(clock.serial)[1]
     name = MONTHS[month - 1]
     return f"{month:0{width}d}" if width <= 2 else {3: name[:3], 5: name[:1]}.get(width, name)
 
 
 def _day_shown(clock: _Clock, width: int) -> str:
-    name = DAYS[clock.day % 7]
-    return f"{civil(clock.day)[2]:0{width}d}" if width <= 2 else name[:3] if width == 3 else name
+    name = DAYS[clock.serial % 7]
+    return f"{civil(clock.serial)[2]:0{width}d}" if width <= 2 else name[:3] if width == 3 else name
 
 
 def _hour_shown(clock: _Clock, width: int) -> str:

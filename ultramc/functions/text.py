@@ -16,7 +16,7 @@ from ultramc.functions import function, scalar
 from ultramc.functions.criteria import wildcard_parts
 from ultramc.functions.kit import BOOLEAN, Area, Unroll, Value, broadcast
 from ultramc.functions.number_format import decimal_of, formatted, grouped
-from ultramc.functions.text_values import number_in_text
+from ultramc.functions.text_values import number_in_text, truth
 from ultramc.lowering import Call, Result
 from ultramc.program import broadcast_shape
 from ultramc.values import MAX_TEXT, ExcelError, Scalar, to_text
@@ -365,10 +365,11 @@ def _fixed_text(number: float, decimals: float) -> str | None:
 @scalar("FIXED", "number integer? any?", text=True)
 def _fixed(number: float, decimals: float = 2.0, no_commas: Scalar = False) -> Scalar:
     text = _fixed_text(number, decimals)
-    if text is None or isinstance(no_commas, str):
+    plain = truth(no_commas)
+    if text is None or isinstance(plain, ExcelError):
         return ExcelError.VALUE
     sign = "-" if number < 0 and text.strip("0.") else ""
-    return sign + (text if no_commas else grouped(text))
+    return sign + (text if plain else grouped(text))
 
 
 @scalar("DOLLAR", "number integer?", text=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from ultramc.functions.serials import serial_number
+from ultramc.values import ExcelError, Scalar
 
 _BLANKS = " \t\n\r\v\f"  # no no-break space: Excel does not read a number beside one
 _NUMBER = re.compile(r"[+-]?(\d+(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -28,7 +29,8 @@ def number_in_text(text: str, year: int | None = None) -> float | None:
     if not any("0" <= sign <= "9" for sign in stripped):
         return None
     number = _plain_number(stripped)
-    return number if number is not None else date_or_time(stripped, year)
+    parts = date_and_time(stripped, year) if number is None else None
+    return sum(parts) if parts else number
 
 
 def _plain_number(text: str) -> float | None:
@@ -57,18 +59,25 @@ def _decimal(text: str) -> float | None:
     return float(text.replace(",", ""))
 
 
-def date_or_time(text: str, year: int | None = None) -> float | None:
-    """A date, a time, or a date and a time, as a serial number of the 1900 system."""
-    whole = date_serial(text, year)
-    if whole is not None:
-        return whole
-    time = time_fraction(text)
-    if time is not None:
-        return time
+def truth(value: Scalar) -> bool | ExcelError:
+    """As a condition: the words TRUE and FALSE count, other text is `#VALUE!`."""
+    if isinstance(value, str):
+        return _WORDS.get(value.casefold(), ExcelError.VALUE)
+    return value if isinstance(value, ExcelError) else bool(value)
+
+
+_WORDS: dict[str, bool] = {"true": True, "false": False}
+
+
+def date_and_time(text: str, year: int | None = None) -> tuple[float, float] | None:
+    """A date as a serial number of the 1900 system, and a time as a part of a day; 0 for what is not written."""
+    day, clock = date_serial(text, year), time_fraction(text)
+    if day is not None or clock is not None:
+        return day or 0.0, clock or 0.0
     for cut in (match.start() for match in re.finditer(" ", text[:40])):
         day, clock = date_serial(text[:cut], year), time_fraction(text[cut:])
         if day is not None and clock is not None:
-            return day + clock
+            return day, clock
     return None
 
 

@@ -7,10 +7,12 @@ nothing hides behind another, and propagated from the constants.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from attrs import field, frozen
@@ -108,22 +110,25 @@ def _shown(value: Scalar) -> str:
     return repr(value) if isinstance(value, str) else "blank" if value is None else str(value)
 
 
-def check(book: Workbook, *, graph: Graph | None = None, calculation: Calculation | None = None, now: datetime | None = None) -> CheckReport:
-    """Recalculate every formula cell of a workbook and compare it with what Excel cached."""
-    graph = graph or Graph.of(book)
+def check(workbook: Workbook | str | os.PathLike[str] | bytes | BinaryIO, *, now: datetime | None = None) -> CheckReport:
+    """Recalculate every formula cell of a workbook and compare it with what Excel cached.
+
+    `now` is what NOW and TODAY give. Raises UnreadableWorkbook and LimitExceeded.
+    """
+    book = workbook if isinstance(workbook, Workbook) else Workbook(workbook)
+    graph = Graph.of(book)
     now = now or datetime.now()
-    if calculation is None:
-        calculation = Calculation.of(graph, now=now)
-        calculation.propagate()
+    calculation = Calculation.of(graph, now=now)
+    calculation.propagate()
     return report(book, graph, calculation, range(len(graph.regions)), now)
 
 
-def report(book: Workbook, graph: Graph, calculation: Calculation, regions: object, now: datetime) -> CheckReport:
+def report(book: Workbook, graph: Graph, calculation: Calculation, regions: Iterable[int], now: datetime) -> CheckReport:
     """The comparison for some regions, which `calculation` has propagated."""
     local = _OnCaches(book, graph, calculation, now)
     cells: dict[CellRef, CheckedCell] = {}
     with np.errstate(all="ignore"):
-        for index in regions:  # type: ignore[attr-defined]
+        for index in regions:
             cells.update((cell.cell, cell) for cell in local.region(graph.regions[index]))
     return CheckReport(book.file_name, cells)
 

@@ -1,0 +1,5 @@
+import sys
+
+from ultramc.cli import main
+
+sys.exit(main())

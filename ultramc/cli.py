@@ -1,0 +1,151 @@
+"""The command line: ultramc run | check | explain.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ultramc.errors import InputError, SimulationCancelled, UltramcError
+
+DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except SimulationCancelled as error:
+        print(f"ultramc: {error}", file=sys.stderr)
+        return CANCELLED
+    except KeyboardInterrupt:
+        print("ultramc: cancelled", file=sys.stderr)
+        return CANCELLED
+    except UltramcError as error:
+        print(f"ultramc: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ultramc", description="Monte Carlo simulation of Excel workbooks, without Excel.")
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(required=True, metavar="run | check | explain")
+    _run_options(commands.add_parser("run", help="simulate a workbook"))
+    _check_options(commands.add_parser("check", help="recalculate every formula and compare it with Excel's saved value"))
+    _explain_options(commands.add_parser("explain", help="show the way of one cell, stop by stop"))
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"ultramc {version('ultramc')}"
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_run)
+    _model_options(parser)
+    parser.add_argument("-n", "--iterations", type=int, required=True, metavar="N")
+    parser.add_argument("-o", "--output", action="append", default=[], metavar="REF", help="a cell, range or name to collect; may be repeated")
+    parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; drawn and shown if left out")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--sampling", default="random")
+    parser.add_argument("--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's")
+    parser.add_argument("--on-error", choices=("exclude", "raise"), default="exclude")
+    parser.add_argument("--memory-limit", metavar="SIZE", help="such as 2GB")
+    parser.add_argument("--json", metavar="FILE", help="write statistics as JSON; - for standard output")
+    parser.add_argument("--samples", metavar="FILE.parquet", help="write all samples")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an .xlsx or .xlsm file")
+    parser.add_argument(
+        "-i", "--input", action="append", default=[], type=_assignment, metavar='"REF=LAW"', help='such as "Costs!B4=Triangular(90,100,130)"'
+    )
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    """``Sheet!A1=Triangular(1,2,3)`` → the reference and the distribution; wrong usage where it is neither."""
+    from ultramc.distributions import parse_distribution
+
+    reference, equals, law = text.rpartition("=") if "(" not in text else _before_law(text)
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: write REF=LAW, such as \"Costs!B4=Triangular(90,100,130)\"")
+    try:
+        return reference.strip(), parse_distribution(law.strip())
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _before_law(text: str) -> tuple[str, str, str]:
+    """The law may hold ``=`` itself: Normal(mean=1, std=2)."""
+    before, _, _ = text.partition("(")
+    reference, equals, name = before.rpartition("=")
+    return reference, equals, name + text[len(before) :]
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ultramc.simulation import Simulation
+
+    simulation = Simulation(options.model, inputs=dict(options.input), outputs=options.output or None)
+    result = simulation.run(
+        options.iterations,
+        engine=options.engine,
+        seed=options.seed,
+        sampling=options.sampling,
+        check=options.check,
+        on_error=options.on_error,
+        progress=not options.quiet and sys.stderr.isatty(),
+        memory_limit=options.memory_limit,
+    )
+    if options.samples:
+        result.to_parquet(options.samples)
+    if options.json:
+        _write(options.json, result.to_json())
+    if options.json != "-":
+        print(result)
+    return DONE
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        print(text)
+    else:
+        Path(target).write_text(text + "\n", encoding="utf-8")
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_check)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--json", metavar="FILE", help="write every formula cell as JSON; - for standard output")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ultramc.checking import check
+
+    report = check(options.model)
+    if options.json:
+        _write(options.json, json.dumps(report.to_json(), ensure_ascii=False))
+    if options.json != "-":
+        print(report)
+    return DONE if report.passed else FAILED
+
+
+def _explain_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_explain)
+    _model_options(parser)
+    parser.add_argument("cell", metavar="CELL", help="a cell or a name")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from ultramc.simulation import Simulation
+
+    simulation = Simulation(options.model, inputs=dict(options.input), outputs=[options.cell])
+    print(simulation.explain(options.cell))
+    return DONE

@@ -1,0 +1,311 @@
+"""Workbook, inputs and outputs → a program: only cells on a path from an input to an output are compiled.
+
+All other cells keep what the base case has worked out. A cell is uncertain if it is an input, draws, or reads an uncertain
+cell; it is needed if an output reads it, directly or not. What is both is lowered, in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+
+import numpy as np
+from attrs import define, field, frozen
+from numpy.typing import NDArray
+
+from ultramc.address import CellRef, RangeRef
+from ultramc.calculation import Calculation, Item, Schedule
+from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
+from ultramc.functions.kit import Area, Kit, Unroll, Value, tag_of
+from ultramc.graph import Graph, Region
+from ultramc.grid import Grid, rectangles
+from ultramc.lowering import Lowering, fixed_area
+from ultramc.program import Builder, Instruction, Operand, Program, Ref, Slot
+from ultramc.references import extent, static_areas
+from ultramc.sampling import Site
+
+Draw = Callable[[Builder, Site], Operand]  # what an input cell holds, from its call site
+Masks = dict[str, NDArray[np.bool_]]
+
+
+@frozen(eq=False)
+class Compiled:
+    """`lowered` counts the formula cells that the program computes."""
+
+    program: Program
+    lowered: int
+    grid: Grid = field(repr=False)
+
+
+def emit_uniform(builder: Builder, place: RangeRef, k: int) -> Operand:
+    """The draws of call site k of each cell of a block."""
+    shape = (place.height, place.width, 1, 1)
+    return builder.emit("uniform", site=Site(place.sheet, place.top, place.left, k), shape=shape)
+
+
+@define(eq=False)
+class Compilation:
+    """One compilation of a calculated workbook. `in_sheet` tells whether draws written in the sheet are made or frozen."""
+
+    calculation: Calculation
+    inputs: Mapping[CellRef, Draw]
+    outputs: Mapping[str, RangeRef]
+    in_sheet: bool
+    uncertain: Masks = field(init=False)
+    needed: Masks = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.uncertain = self._blank_masks()
+        self.needed = self._blank_masks()
+        self._mark_uncertain()
+        self._mark_needed()
+
+    @property
+    def graph(self) -> Graph:
+        return self.calculation.graph
+
+    def _blank_masks(self) -> Masks:
+        return {name: np.zeros((plane.height, plane.width), dtype=bool) for name, plane in self.calculation.grid.planes.items()}
+
+    # Which cells
+
+    def _mark_uncertain(self) -> None:
+        for cell in self.inputs:
+            self.uncertain[cell.sheet][cell.row - 1, cell.column - 1] = True
+        changed = True
+        while changed:  # once more only where a condition had switched a path off in the base case
+            changed = False
+            for region, place in self.calculation.done:
+                changed |= self._spread_uncertainty(region, place)
+
+    def _spread_uncertainty(self, region: Region, place: RangeRef) -> bool:
+        mask = _cells(self.uncertain, place)
+        if mask.all():
+            return False
+        before = int(mask.sum())
+        if self.in_sheet and self._draws(region):
+            mask[...] = True
+        else:
+            for cells, windows in self._seen(region, place):
+                _cells(self.uncertain, cells)[...] |= windows(self.uncertain)
+        self._restore_fixed(place)
+        return int(mask.sum()) > before
+
+    def _restore_fixed(self, place: RangeRef) -> None:
+        """An input is uncertain whatever its own formula says."""
+        for cell in self.inputs:
+            if cell in place:
+                self.uncertain[cell.sheet][cell.row - 1, cell.column - 1] = True
+
+    def _draws(self, region: Region) -> bool:
+        return region.index in self.calculation.drawing
+
+    def _seen(self, region: Region, place: RangeRef) -> Iterator[tuple[RangeRef, Callable[[Masks], NDArray[np.bool_] | bool]]]:
+        """For each reference of a place: for which cells it holds, and whether a mask is set anywhere in what they see."""
+        for cells, areas in self._areas(region, place):
+            for area in areas:
+                seen = extent(area, cells)
+                rows = cells.height if area.top.moves and area.bottom.moves and not region.is_array else 1
+                columns = cells.width if area.left.moves and area.right.moves and not region.is_array else 1
+                size = (seen.height - rows + 1, seen.width - columns + 1)
+                yield cells, lambda masks, seen=seen, size=size: _any_in_window(masks, seen, size)  # type: ignore[misc]
+        for seen in self.calculation.reads.get(place, ()):
+            yield place, lambda masks, seen=seen: bool(_cells(masks, seen).any())  # type: ignore[misc]
+
+    def _areas(self, region: Region, place: RangeRef) -> list[tuple[RangeRef, list[Area]]]:
+        if region.tree is None:
+            return [(place, [fixed_area(_around(place))])] if region.formula.kind == "data_table" else []
+        where = RangeRef.of(place.first) if region.is_array else place
+        try:
+            found = static_areas(self.graph.resolver, region.tree, where)
+            if place.size == 1 or region.is_array or all(area.steady for area in found):
+                return [(place, found)]
+        except Unroll:
+            pass
+        cells = [RangeRef.of(cell) for cell in place.cells()]
+        return [(cell, static_areas(self.graph.resolver, region.tree, cell)) for cell in cells]
+
+    def _mark_needed(self) -> None:
+        for place in self.outputs.values():
+            _cells(self.needed, place)[...] = True
+        changed = True
+        while changed:
+            changed = False
+            for region, place in reversed(self.calculation.done):
+                changed |= self._spread_need(region, place)
+
+    def _spread_need(self, region: Region, place: RangeRef) -> bool:
+        wanted = _cells(self.needed, place) & _cells(self.uncertain, place)
+        for cell in self.inputs:
+            if cell in place:
+                wanted[cell.row - place.top, cell.column - place.left] = False
+        if not wanted.any():
+            return False
+        changed = False
+        parts = [place] if region.is_array else [_part(place, piece) for piece in rectangles(wanted)]
+        for part in parts:
+            for cells, areas in self._areas(region, part):
+                for area in areas:
+                    changed |= _mark(self.needed, extent(area, cells))
+        for seen in self.calculation.reads.get(place, ()):
+            changed |= _mark(self.needed, seen)
+        return changed
+
+    # Lowering
+
+    def compile(self) -> Compiled:
+        builder = Builder()
+        kit = Kit(builder, self.calculation.grid.kit.texts)
+        grid = self.calculation.grid.over(kit)
+        lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draw=self._draw_of(builder))
+        run = _Run(self, grid, lowering)
+        with np.errstate(all="ignore"):
+            run.inputs()
+            run.formulas()
+            slots = tuple(self._slot(grid, kit, label, place) for label, place in self.outputs.items())
+        program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
+        return Compiled(trimmed(program), run.lowered, grid)
+
+    def _draw_of(self, builder: Builder) -> Callable[[RangeRef, int], Operand] | None:
+        return (lambda place, site: emit_uniform(builder, place, site)) if self.in_sheet else None
+
+    def _slot(self, grid: Grid, kit: Kit, label: str, place: RangeRef) -> Slot:
+        value = kit.settled(grid.read(place))
+        tag: Operand | int = value.tag if isinstance(value.tag, int) else tag_of(value)
+        return Slot(label, place, value.payload, tag, value.kinds)
+
+
+@define(eq=False)
+class _Run:
+    plan: Compilation
+    grid: Grid
+    lowering: Lowering
+    lowered: int = 0
+
+    def inputs(self) -> None:
+        for cell, draw in self.plan.inputs.items():
+            place = RangeRef.of(cell)
+            builder = self.grid.kit.builder
+            builder.cell = place
+            site = Site(cell.sheet, cell.row, cell.column, 0)
+            self.grid.write(place, self.grid.kit.settled(Value(draw(builder, site))))
+
+    def formulas(self) -> None:
+        items = list(self._items())
+        for _, place in items:
+            self.grid.set_pending(place)
+        pieces = {place: region for region, place in items}
+        schedule = Schedule(self._attempt, self._piece_of(pieces), self._circle, self.grid.is_pending)
+        for region, place in items:
+            if self.grid.is_pending(place):
+                schedule.settle(region, place)
+
+    def _items(self) -> Iterator[Item]:
+        """The uncertain and needed part of each place, as rectangles."""
+        plan = self.plan
+        given = set(plan.inputs)
+        for region, place in plan.calculation.done:
+            wanted = _cells(plan.needed, place) & _cells(plan.uncertain, place)
+            if not wanted.any():
+                continue
+            for cell in given:
+                if cell in place:
+                    wanted[cell.row - place.top, cell.column - place.left] = False
+            for piece in rectangles(wanted):
+                yield region, place if region.is_array else _part(place, piece)
+
+    def _piece_of(self, pieces: Mapping[RangeRef, Region]) -> Callable[[CellRef, Container[RangeRef]], Item]:
+        def piece(cell: CellRef, active: Container[RangeRef]) -> Item:
+            region = self.plan.graph.region_at(cell)
+            assert region is not None
+            whole = region.place if region.is_array else next((place for place in pieces if cell in place), RangeRef.of(cell))
+            return region, RangeRef.of(cell) if whole in active and whole.size > 1 and not region.is_array else whole
+
+        return piece
+
+    def _circle(self, circle: Sequence[Item]) -> None:
+        names = [str(place.first) for _, place in circle]
+        raise CircularReference([*names, names[0]])
+
+    def _attempt(self, region: Region, place: RangeRef) -> None:
+        if region.tree is None:
+            assert region.error is not None
+            raise self._refused(region, place, region.error)
+        try:
+            value = self.lowering.formula(place, region.tree, array=region.is_array)
+        except Unroll:
+            if place.size == 1 or region.is_array:
+                raise self._refused(region, place, UnsupportedFormula("an array in an array, or one too large, with simulated values")) from None
+            raise
+        except FormulaError as error:
+            raise self._refused(region, place, error) from error
+        self.grid.write(place, value)
+        self.lowered += place.size
+
+    def _refused(self, region: Region, place: RangeRef, error: FormulaError) -> FormulaError:
+        text = self.plan.graph.book.formula_text(place.first)
+        return error.at(str(place.first), text or "")
+
+
+def _cells(masks: Masks, place: RangeRef) -> NDArray[np.bool_]:
+    return masks[place.sheet][place.top - 1 : place.bottom, place.left - 1 : place.right]
+
+
+def _around(place: RangeRef) -> RangeRef:
+    """A data table with the row above and the column to the left, which hold what it varies and what it computes."""
+    return RangeRef(place.sheet, max(1, place.top - 1), max(1, place.left - 1), place.bottom, place.right)
+
+
+def _part(place: RangeRef, piece: tuple[int, int, int, int]) -> RangeRef:
+    top, left, bottom, right = piece
+    return RangeRef(place.sheet, place.top + top, place.left + left, place.top + bottom, place.left + right)
+
+
+def _mark(masks: Masks, seen: RangeRef) -> bool:
+    part = _cells(masks, seen)
+    if part.all():
+        return False
+    part[...] = True
+    return True
+
+
+def _any_in_window(masks: Masks, seen: RangeRef, size: tuple[int, int]) -> NDArray[np.bool_] | bool:
+    """For each cell of a block whether a mask is set in the height × width that it sees."""
+    part = _cells(masks, seen)
+    if not part.any():
+        return False
+    if part.shape[0] < seen.height or part.shape[1] < seen.width:
+        part = np.pad(part, ((0, seen.height - part.shape[0]), (0, seen.width - part.shape[1])))
+    along = _any_along(part, size[0], 0)
+    return _any_along(along, size[1], 1)
+
+
+def _any_along(part: NDArray[np.bool_], length: int, axis: int) -> NDArray[np.bool_]:
+    """Whether any of `length` neighbours is set: by running counts, so that long windows cost no more."""
+    counts = np.cumsum(part, axis=axis, dtype=np.int64)
+    counts = np.concatenate([np.zeros_like(np.take(counts, [0], axis=axis)), counts], axis=axis)
+    ends = np.take(counts, range(length, counts.shape[axis]), axis=axis)
+    starts = np.take(counts, range(counts.shape[axis] - length), axis=axis)
+    return ends > starts
+
+
+def trimmed(program: Program) -> Program:
+    """Without the instructions that no output needs."""
+    live = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
+    kept = []
+    for instruction in reversed(program.instructions):
+        if any(ref.index in live for ref in instruction.results):
+            kept.append(instruction)
+            live.update(_reads(instruction))
+    return Program(tuple(reversed(kept)), program.outputs, program.texts)
+
+
+def _reads(instruction: Instruction) -> Iterator[int]:
+    for operand in instruction.operands:
+        if isinstance(operand, Ref):
+            yield operand.index
+    body = instruction.attributes.get("body")
+    if body is not None:
+        yield from (operand.index for operand in body.results if isinstance(operand, Ref))
+        for inner in body.instructions:
+            yield from _reads(inner)
+

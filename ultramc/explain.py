@@ -1,0 +1,99 @@
+"""The way of one cell through the program, stop by stop, with sample values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from ultramc.address import CellRef, RangeRef
+from ultramc.compilation import Compilation
+from ultramc.engines.base import Job
+from ultramc.engines.on_numpy import NumPyEngine
+from ultramc.program import Program
+from ultramc.references import extent, static_areas
+from ultramc.values import FIRST_ERROR, error_of
+
+if TYPE_CHECKING:
+    from ultramc.graph import Region
+    from ultramc.simulation import Simulation
+
+SAMPLES = 5
+SEED = 1
+MOST_LINES = 12
+
+
+@frozen
+class Explanation:
+    """What `Simulation.explain` gives: a heading and lines for each stop."""
+
+    cell: CellRef
+    stops: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __repr__(self) -> str:
+        lines = [str(self.cell)]
+        for number, (name, texts) in enumerate(self.stops, 1):
+            lines.append(f"{number}. {name}")
+            lines += [f"     {text}" for text in texts]
+        return "\n".join(lines)
+
+
+def explain(simulation: Simulation, reference: object) -> Explanation:
+    book = simulation.workbook
+    cell = book.resolve(reference).first  # type: ignore[arg-type]
+    program = _program_of(simulation, cell)
+    region = simulation.graph.region_at(cell)
+    stops = [("workbook.py: the cell", _cell_lines(simulation, cell))]
+    if region is not None and region.tree is not None:
+        stops.append(("parser.py: its formula as a tree", (repr(region.tree).strip("<>"), f"the same in {region.place}")))
+        stops.append(("graph.py: what it reads", _precedents(simulation, region, cell)))
+    stops.append(("distributions.py: the inputs on its way", _inputs(simulation, program)))
+    stops.append(("lowering.py, program.py: the instructions that compute it", _instructions(program, cell)))
+    stops.append((f"engines/on_numpy.py: {SAMPLES} iterations with seed {SEED}", _samples(program)))
+    return Explanation(cell, tuple((name, texts or ("none",)) for name, texts in stops))
+
+
+def _program_of(simulation: Simulation, cell: CellRef) -> Program:
+    place = {str(cell): RangeRef.of(cell)}
+    region = simulation.graph.region_at(cell)
+    if region is not None and not simulation.calculation.holds(region):
+        simulation.calculation.propagate([region.index])
+    return Compilation(simulation.calculation, simulation.draws_of_inputs(), place, simulation.in_sheet).compile().program
+
+
+def _cell_lines(simulation: Simulation, cell: CellRef) -> tuple[str, ...]:
+    (shown,) = simulation.workbook.cells(cell)
+    formula = f"={shown.formula}" if shown.formula else "a constant"
+    base = simulation.calculation.grid.scalars(RangeRef.of(cell))[0]
+    return (f"{shown.label or 'no label'}: {formula}", f"saved value {shown.value}, recalculated {base}")
+
+
+def _precedents(simulation: Simulation, region: Region, cell: CellRef) -> tuple[str, ...]:
+    assert region.tree is not None
+    place = RangeRef.of(cell)
+    areas = [extent(area, place) for area in static_areas(simulation.graph.resolver, region.tree, place)]
+    return tuple(str(area) for area in dict.fromkeys(areas))
+
+
+def _inputs(simulation: Simulation, program: Program) -> tuple[str, ...]:
+    read = {instruction.cell for instruction in program.instructions if instruction.op == "uniform"}
+    return tuple(f"{given.label} ~ {given.laws[0]}" for given in simulation.inputs if any(RangeRef.of(cell) in read for cell in given.cells.cells()))
+
+
+def _instructions(program: Program, cell: CellRef) -> tuple[str, ...]:
+    mine = [instruction for instruction in program.instructions if instruction.cell is not None and cell in instruction.cell]
+    text = str(Program(tuple(mine), program.outputs, program.texts)).splitlines()
+    others = len(program.instructions) - len(mine)
+    shown = text if len(text) <= MOST_LINES else [*text[: MOST_LINES - 1], f"… {len(text) - MOST_LINES} more", text[-1]]
+    return (*shown, f"after {others} instructions of the cells before it") if others else tuple(shown)
+
+
+def _samples(program: Program) -> tuple[str, ...]:
+    engine = NumPyEngine(threads=1)
+    chunk = engine.run(engine.compile(program), Job(SEED, SAMPLES), 0, SAMPLES)
+    payload, tag = chunk.payloads[0][0], chunk.tags[0]
+    kinds = np.full(SAMPLES, program.outputs[0].tag) if tag is None else tag[0]
+    return tuple(str(error_of(kind)) if kind >= FIRST_ERROR else f"{value:.10g}" for value, kind in zip(payload.tolist(), kinds.tolist(), strict=True))
+
+
