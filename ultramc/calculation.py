@@ -7,7 +7,7 @@ switched off is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -107,6 +107,7 @@ class Calculation:
     """Recalculates regions against a grid.
 
     `unsupported` maps a place to why its formula could not be worked out; its cells keep what the file has cached for them.
+    `lost` are the cells among them for which nothing is cached: formulas that read them fail for the same reason.
     `volatile` are the regions that draw or read the clock, `drawing` those that draw; they keep their cached value too, where there is one.
     `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
     which they were worked out.
@@ -117,6 +118,7 @@ class Calculation:
     lowering: Lowering
     cached: Grid
     unsupported: dict[RangeRef, FormulaError] = field(factory=dict)
+    lost: dict[CellRef, FormulaError] = field(factory=dict)
     volatile: set[int] = field(factory=set)
     drawing: set[int] = field(factory=set)
     reads: dict[RangeRef, list[RangeRef]] = field(factory=dict)
@@ -143,6 +145,8 @@ class Calculation:
                 for region, place in self._pieces([self.graph.regions[index] for index in group]):
                     if self.grid.is_pending(place):
                         schedule.settle(region, place)
+        for cell in self.lost:
+            self.grid.set_pending(RangeRef.of(cell), False)
 
     def holds(self, region: Region) -> bool:
         """Whether a region has been worked out."""
@@ -178,7 +182,8 @@ class Calculation:
             if place.size > 1 and not region.is_array:
                 raise
             return self._keep_cached(region, place, UnsupportedFormula("an array in an array, or one too large, is not supported"))
-        except FormulaError as error:
+        except (FormulaError, Pending) as failure:
+            error = reason_of(failure, self.lost)
             if place.size > 1 and not region.is_array:
                 raise Unroll from error
             return self._keep_cached(region, place, error)
@@ -195,15 +200,18 @@ class Calculation:
         if region.tree is None:
             assert region.error is not None
             raise region.error
-        value = self.lowering.formula(place, region.tree, array=region.is_array)
+        value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
         if self.lowering.reads:
             self.reads[place] = list(self.lowering.reads)
         return value
 
     def _keep_cached(self, region: Region, place: RangeRef, error: FormulaError) -> None:
         text = self.graph.book.formula_text(place.first) if region.tree is not None else region.formula.text
-        self.unsupported[place] = error.at(str(place.first), text or "")
-        self.grid.write(place, self._from_cache(place))
+        placed = self.unsupported[place] = error.at(str(place.first), text or "")
+        if self._has_cache(place):
+            self.grid.write(place, self._from_cache(place))
+        else:
+            self.lost.update((cell, placed) for cell in place.cells())
         self.done.append((region, place))
 
     def _from_cache(self, place: RangeRef) -> Value:
@@ -212,6 +220,16 @@ class Calculation:
     def _has_cache(self, place: RangeRef) -> bool:
         values = self.graph.book.sheet(place.sheet).values
         return all((cell.row, cell.column) in values for cell in place.cells())
+
+
+def reason_of(failure: FormulaError | Pending, lost: Mapping[CellRef, FormulaError]) -> FormulaError:
+    """Why a formula failed: for its own reason, or because it read a lost cell. A cell that only has to wait is raised again."""
+    if isinstance(failure, FormulaError):
+        return failure
+    found = next((lost[cell] for cell in failure.cells if cell in lost), None)
+    if found is None:
+        raise failure
+    return found
 
 
 def as_block(value: Value) -> Value:
@@ -260,4 +278,3 @@ def _cut(place: RangeRef, length: int, *, down: bool, backwards: bool) -> Iterat
             yield RangeRef(place.sheet, start, place.left, end, place.right)
         else:
             yield RangeRef(place.sheet, place.top, start, place.bottom, end)
-

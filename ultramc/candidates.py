@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.compilation import Compilation, Draw
 from ultramc.errors import FormulaError
 from ultramc.graph import Graph
 from ultramc.program import Builder, Operand
@@ -41,7 +42,6 @@ def _depths(graph: Graph) -> dict[int, int]:
 def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
     """Numeric constants that reach an output, the most influential first: each is moved by 1 %, one at a time."""
     from ultramc.calculation import Calculation
-    from ultramc.compilation import Compilation
     from ultramc.engines.base import Job
     from ultramc.engines.on_numpy import NumPyEngine
 
@@ -62,7 +62,7 @@ def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
     return book.listed([cells[index] for index in order if moved[index] > 0])
 
 
-def _nudged(value: float, number: int) -> object:
+def _nudged(value: float, number: int) -> Draw:
     """The saved value, moved in the iteration of that number only."""
 
     def draw(builder: Builder, site: Site) -> Operand:

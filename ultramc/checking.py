@@ -180,7 +180,7 @@ class _OnCaches:
         assert region.tree is not None or region.error is not None
         if region.tree is None:
             raise region.error  # type: ignore[misc]
-        value = self.lowering.formula(place, region.tree, array=region.is_array)
+        value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
         return self.calculation.grid.kit.scalars(_stretched(value, place))
 
     def _cell(self, place: RangeRef, region: Region) -> list[Scalar]:
@@ -191,7 +191,9 @@ class _OnCaches:
 
 
 def _stretched(value: Value, place: RangeRef) -> Value:
-    payload = np.broadcast_to(value.payload, (place.height, place.width, 1, 1, 1)) if isinstance(value.payload, np.ndarray) else value.payload
+    payload = (
+        np.broadcast_to(value.payload, (place.height, place.width, 1, 1, 1)) if isinstance(value.payload, np.ndarray) else value.payload
+    )
     return Value(payload, value.tag, value.kinds)
 
 
@@ -205,5 +207,3 @@ def same(value: Scalar, cached: Scalar) -> bool:
     if isinstance(value, ExcelError) or isinstance(cached, ExcelError):
         return value is cached
     return (value or "") == (cached or "")
-
-

@@ -1,15 +1,18 @@
 """The command line: ultramc run | check | explain.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 cancelled.
+Exit codes: 0 done, 1 failed, 2 wrong usage (an argument that makes no sense), 130 cancelled.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ultramc.errors import InputError, SimulationCancelled, UltramcError
 
@@ -17,18 +20,38 @@ DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    _show_what_can_be_shown()
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options))
-    except SimulationCancelled as error:
-        print(f"ultramc: {error}", file=sys.stderr)
-        return CANCELLED
-    except KeyboardInterrupt:
-        print("ultramc: cancelled", file=sys.stderr)
-        return CANCELLED
-    except UltramcError as error:
-        print(f"ultramc: {error}", file=sys.stderr)
+        code = int(options.command(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this Python complains once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:
+        return _said("cancelled", CANCELLED)
+    except (UltramcError, OSError) as error:
+        return _said(str(error), _code_of(error))
+
+
+def _show_what_can_be_shown() -> None:
+    """A terminal that lacks a character of a picture shows a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _said(message: str, code: int) -> int:
+    print(f"ultramc: {message}", file=sys.stderr)
+    return code
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, SimulationCancelled):
+        return CANCELLED
+    return USAGE if isinstance(error, InputError) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,11 +74,15 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
     _model_options(parser)
     parser.add_argument("-n", "--iterations", type=int, required=True, metavar="N")
-    parser.add_argument("-o", "--output", action="append", default=[], metavar="REF", help="a cell, range or name to collect; may be repeated")
+    parser.add_argument(
+        "-o", "--output", action="append", default=[], metavar="REF", help="a cell, range or name to collect; may be repeated"
+    )
     parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; drawn and shown if left out")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--sampling", default="random")
-    parser.add_argument("--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's")
+    parser.add_argument(
+        "--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's"
+    )
     parser.add_argument("--on-error", choices=("exclude", "raise"), default="exclude")
     parser.add_argument("--memory-limit", metavar="SIZE", help="such as 2GB")
     parser.add_argument("--json", metavar="FILE", help="write statistics as JSON; - for standard output")
@@ -66,7 +93,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .xlsx or .xlsm file")
     parser.add_argument(
-        "-i", "--input", action="append", default=[], type=_assignment, metavar='"REF=LAW"', help='such as "Costs!B4=Triangular(90,100,130)"'
+        "-i",
+        "--input",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar='"REF=LAW"',
+        help='such as "Costs!B4=Triangular(90,100,130)"',
     )
 
 
@@ -76,7 +109,7 @@ def _assignment(text: str) -> tuple[str, object]:
 
     reference, equals, law = text.rpartition("=") if "(" not in text else _before_law(text)
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: write REF=LAW, such as \"Costs!B4=Triangular(90,100,130)\"")
+        raise argparse.ArgumentTypeError(f'{text!r}: write REF=LAW, such as "Costs!B4=Triangular(90,100,130)"')
     try:
         return reference.strip(), parse_distribution(law.strip())
     except InputError as error:
@@ -93,7 +126,9 @@ def _before_law(text: str) -> tuple[str, str, str]:
 def _run(options: argparse.Namespace) -> int:
     from ultramc.simulation import Simulation
 
-    simulation = Simulation(options.model, inputs=dict(options.input), outputs=options.output or None)
+    _check_folder(options.samples)
+    _check_folder(options.json)
+    simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None)
     result = simulation.run(
         options.iterations,
         engine=options.engine,
@@ -113,6 +148,21 @@ def _run(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _inputs(options: argparse.Namespace) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    for reference, law in options.input:
+        if reference in inputs:
+            raise InputError(f"input {reference!r} is given twice; name it once")
+        inputs[reference] = law
+    return inputs
+
+
+def _check_folder(target: str | None) -> None:
+    """Raises InputError where a file could not be written anyway, before the work is done."""
+    if target and not Path(target).absolute().parent.is_dir():
+        raise InputError(f"{target}: there is no folder {Path(target).parent}; make it first")
+
+
 def _write(target: str, text: str) -> None:
     if target == "-":
         print(text)
@@ -129,6 +179,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
 def _check(options: argparse.Namespace) -> int:
     from ultramc.checking import check
 
+    _check_folder(options.json)
     report = check(options.model)
     if options.json:
         _write(options.json, json.dumps(report.to_json(), ensure_ascii=False))
@@ -146,6 +197,6 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 def _explain(options: argparse.Namespace) -> int:
     from ultramc.simulation import Simulation
 
-    simulation = Simulation(options.model, inputs=dict(options.input), outputs=[options.cell])
+    simulation = Simulation(options.model, inputs=_inputs(options), outputs=[options.cell])
     print(simulation.explain(options.cell))
     return DONE

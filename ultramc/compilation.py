@@ -13,11 +13,11 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
-from ultramc.calculation import Calculation, Item, Schedule
+from ultramc.calculation import Calculation, Item, Schedule, reason_of
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value, tag_of
 from ultramc.graph import Graph, Region
-from ultramc.grid import Grid, rectangles
+from ultramc.grid import Grid, Pending, rectangles
 from ultramc.lowering import Lowering, fixed_area
 from ultramc.program import Builder, Instruction, Operand, Program, Ref, Slot
 from ultramc.references import extent, static_areas
@@ -157,21 +157,23 @@ class Compilation:
         kit = Kit(builder, self.calculation.grid.kit.texts)
         grid = self.calculation.grid.over(kit)
         lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draw=self._draw_of(builder))
-        run = _Run(self, grid, lowering)
+        run = _Run(self, grid, lowering, self._lost())
         with np.errstate(all="ignore"):
             run.inputs()
             run.formulas()
-            slots = tuple(self._slot(grid, kit, label, place) for label, place in self.outputs.items())
+            slots = tuple(run.slot(label, place) for label, place in self.outputs.items())
         program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
         return Compiled(trimmed(program), run.lowered, grid)
 
     def _draw_of(self, builder: Builder) -> Callable[[RangeRef, int], Operand] | None:
         return (lambda place, site: emit_uniform(builder, place, site)) if self.in_sheet else None
 
-    def _slot(self, grid: Grid, kit: Kit, label: str, place: RangeRef) -> Slot:
-        value = kit.settled(grid.read(place))
-        tag: Operand | int = value.tag if isinstance(value.tag, int) else tag_of(value)
-        return Slot(label, place, value.payload, tag, value.kinds)
+    def _lost(self) -> dict[CellRef, FormulaError]:
+        """Cells of which nothing is known: neither worked out, nor saved, nor simulated."""
+        return {cell: error for cell, error in self.calculation.lost.items() if not self.is_uncertain(cell)}
+
+    def is_uncertain(self, cell: CellRef) -> bool:
+        return bool(self.uncertain[cell.sheet][cell.row - 1, cell.column - 1])
 
 
 @define(eq=False)
@@ -179,6 +181,7 @@ class _Run:
     plan: Compilation
     grid: Grid
     lowering: Lowering
+    lost: Mapping[CellRef, FormulaError]
     lowered: int = 0
 
     def inputs(self) -> None:
@@ -191,7 +194,7 @@ class _Run:
 
     def formulas(self) -> None:
         items = list(self._items())
-        for _, place in items:
+        for place in (*(place for _, place in items), *map(RangeRef.of, self.lost)):
             self.grid.set_pending(place)
         pieces = {place: region for region, place in items}
         schedule = Schedule(self._attempt, self._piece_of(pieces), self._circle, self.grid.is_pending)
@@ -231,15 +234,25 @@ class _Run:
             assert region.error is not None
             raise self._refused(region, place, region.error)
         try:
-            value = self.lowering.formula(place, region.tree, array=region.is_array)
+            value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
         except Unroll:
             if place.size == 1 or region.is_array:
-                raise self._refused(region, place, UnsupportedFormula("an array in an array, or one too large, with simulated values")) from None
+                reason = UnsupportedFormula("an array in an array, or one too large, with simulated values")
+                raise self._refused(region, place, reason) from None
             raise
-        except FormulaError as error:
+        except (FormulaError, Pending) as failure:
+            error = reason_of(failure, self.lost)
             raise self._refused(region, place, error) from error
         self.grid.write(place, value)
         self.lowered += place.size
+
+    def slot(self, label: str, place: RangeRef) -> Slot:
+        try:
+            value = self.grid.kit.settled(self.grid.read(place))
+        except Pending as pending:
+            raise reason_of(pending, self.lost) from None
+        tag: Operand | int = value.tag if isinstance(value.tag, int) else tag_of(value)
+        return Slot(label, place, value.payload, tag, value.kinds)
 
     def _refused(self, region: Region, place: RangeRef, error: FormulaError) -> FormulaError:
         text = self.plan.graph.book.formula_text(place.first)
@@ -308,4 +321,3 @@ def _reads(instruction: Instruction) -> Iterator[int]:
         yield from (operand.index for operand in body.results if isinstance(operand, Ref))
         for inner in body.instructions:
             yield from _reads(inner)
-

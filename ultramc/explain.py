@@ -13,7 +13,7 @@ from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Program
 from ultramc.references import extent, static_areas
-from ultramc.values import FIRST_ERROR, error_of
+from ultramc.values import FIRST_ERROR, Kind, error_of
 
 if TYPE_CHECKING:
     from ultramc.graph import Region
@@ -64,7 +64,7 @@ def _program_of(simulation: Simulation, cell: CellRef) -> Program:
 
 def _cell_lines(simulation: Simulation, cell: CellRef) -> tuple[str, ...]:
     (shown,) = simulation.workbook.cells(cell)
-    formula = f"={shown.formula}" if shown.formula else "a constant"
+    formula = f"={shown.formula}" if shown.formula else "blank" if shown.value is None else "a constant"
     base = simulation.calculation.grid.scalars(RangeRef.of(cell))[0]
     return (f"{shown.label or 'no label'}: {formula}", f"saved value {shown.value}, recalculated {base}")
 
@@ -78,7 +78,8 @@ def _precedents(simulation: Simulation, region: Region, cell: CellRef) -> tuple[
 
 def _inputs(simulation: Simulation, program: Program) -> tuple[str, ...]:
     read = {instruction.cell for instruction in program.instructions if instruction.op == "uniform"}
-    return tuple(f"{given.label} ~ {given.laws[0]}" for given in simulation.inputs if any(RangeRef.of(cell) in read for cell in given.cells.cells()))
+    given = [item for item in simulation.inputs if any(RangeRef.of(cell) in read for cell in item.cells.cells())]
+    return tuple(f"{item.label} ~ {item.laws[0]}" for item in given)
 
 
 def _instructions(program: Program, cell: CellRef) -> tuple[str, ...]:
@@ -94,6 +95,10 @@ def _samples(program: Program) -> tuple[str, ...]:
     chunk = engine.run(engine.compile(program), Job(SEED, SAMPLES), 0, SAMPLES)
     payload, tag = chunk.payloads[0][0], chunk.tags[0]
     kinds = np.full(SAMPLES, program.outputs[0].tag) if tag is None else tag[0]
-    return tuple(str(error_of(kind)) if kind >= FIRST_ERROR else f"{value:.10g}" for value, kind in zip(payload.tolist(), kinds.tolist(), strict=True))
+    return tuple(_sample(program, value, kind) for value, kind in zip(payload.tolist(), kinds.tolist(), strict=True))
 
 
+def _sample(program: Program, value: float, kind: int) -> str:
+    if kind >= FIRST_ERROR:
+        return str(error_of(kind))
+    return repr(program.texts[int(value)]) if kind == Kind.TEXT else f"{value:.10g}"

@@ -32,8 +32,14 @@ class Region:
     error: FormulaError | None = None
 
     @property
-    def is_array(self) -> bool:
+    def in_array_mode(self) -> bool:
+        """An array formula: ranges are read whole where a single value is expected."""
         return self.formula.kind == "array"
+
+    @property
+    def is_array(self) -> bool:
+        """One array formula over several cells."""
+        return self.in_array_mode and _size(self.formula) > 1
 
     @property
     def key(self) -> RangeRef:
@@ -171,17 +177,22 @@ def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
     """The sheet's formulas as rectangles of like formulas, in row-major order of their first cells."""
     groups: dict[object, list[tuple[int, int]]] = defaultdict(list)
     keys: dict[int, object] = {}
-    covered: set[tuple[int, int]] = set()
-    singles: list[tuple[RangeRef, Formula]] = []
+    spread = [formula for formula in sheet.formulas.values() if formula.kind == "data_table" or _size(formula) > 1]
+    singles = [(RangeRef(sheet.name, *formula.area), formula) for formula in spread if formula.area is not None]
+    covered = {cell for place, _ in singles for cell in _places(place)}
     for cell, formula in sheet.formulas.items():
-        if formula.area is not None and formula.kind in ("array", "data_table"):
-            singles.append((RangeRef(sheet.name, *formula.area), formula))
-            covered.update(singles[-1][0].size > 1 and _places(singles[-1][0]) or ())
-    for cell, formula in sheet.formulas.items():
-        if (formula.area is None or formula.kind not in ("array", "data_table")) and cell not in covered:
+        if cell not in covered:
             groups[_key(formula, keys)].append(cell)
     found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in merged(cells)]
     yield from sorted(found + singles, key=lambda item: (item[0].top, item[0].left))
+
+
+def _size(formula: Formula) -> int:
+    """How many cells one formula fills."""
+    if formula.area is None or formula.kind not in ("array", "data_table"):
+        return 1
+    top, left, bottom, right = formula.area
+    return (bottom - top + 1) * (right - left + 1)
 
 
 def _places(place: RangeRef) -> list[tuple[int, int]]:
@@ -191,7 +202,7 @@ def _places(place: RangeRef) -> list[tuple[int, int]]:
 def _key(formula: Formula, keys: dict[int, object]) -> object:
     key = keys.get(id(formula))
     if key is None:
-        key = keys[id(formula)] = relative_key(formula.text, formula.row, formula.column)
+        key = keys[id(formula)] = (formula.kind == "array", relative_key(formula.text, formula.row, formula.column))
     return key
 
 

@@ -6,7 +6,9 @@ too far apart for a plane, areas are gathered from a dictionary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -138,18 +140,11 @@ class Grid:
         cut = _cut(place)
         known = tag_value(plane.payload[cut][None, None, :, :, None], plane.tag[cut][None, None, :, :, None], 0)
         parts = [] if owner.all() else [(known, (0, 0))]
-        for index in np.unique(owner[owner > 0]).tolist():
-            parts += self._visible(self.blocks[index - 1], place, owner == index)
+        for (top, left, bottom, right), index in labelled_rectangles(owner):
+            if index:
+                part = RangeRef(place.sheet, place.top + top, place.left + left, place.top + bottom, place.left + right)
+                parts.append((self._part(self.blocks[index - 1], part), (top, left)))
         return self._join(parts, (place.height, place.width))
-
-    def _visible(self, block: Block, place: RangeRef, mine: NDArray[np.bool_]) -> Iterable[tuple[Value, tuple[int, int]]]:
-        """What is to be seen of a block within `place`: a later block may lie over a part of it."""
-        common = block.place.intersection(place)
-        assert common is not None
-        for piece in rectangles(mine):
-            top, left, bottom, right = piece
-            part = RangeRef(place.sheet, place.top + top, place.left + left, place.top + bottom, place.left + right)
-            yield self._part(block, part), (top, left)
 
     def _part(self, block: Block, place: RangeRef) -> Value:
         """Some cells of a block as an array."""
@@ -211,20 +206,36 @@ def _planes_of(value: Value) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
 
 def rectangles(mask: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     """Disjoint rectangles (top, left, bottom, right; from 0, ends included) that cover exactly the true cells."""
-    found: list[tuple[int, int, int, int]] = []
-    open_runs: dict[tuple[int, int], int] = {}
-    for row in range(mask.shape[0] + 1):
-        runs = _runs(mask[row]) if row < mask.shape[0] else []
+    return [place for place, label in labelled_rectangles(mask) if label]
+
+
+def labelled_rectangles(labels: NDArray[Any]) -> list[tuple[tuple[int, int, int, int], int]]:
+    """A plane as disjoint rectangles (top, left, bottom, right) of one label each: runs along rows, equal runs stacked."""
+    found: list[tuple[tuple[int, int, int, int], int]] = []
+    open_runs: dict[tuple[int, int, int], int] = {}
+    row = -1
+    for row, runs in enumerate(_runs(labels)):
         for run in [run for run in open_runs if run not in runs]:
-            found.append((open_runs.pop(run), run[0], row - 1, run[1]))
+            found.append(((open_runs.pop(run), run[0], row - 1, run[1]), run[2]))
         for run in runs:
             open_runs.setdefault(run, row)
+    found += [((top, run[0], row, run[1]), run[2]) for run, top in open_runs.items()]
     return sorted(found)
 
 
-def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], line, [False])).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))
+def _runs(labels: NDArray[Any]) -> Iterator[dict[tuple[int, int, int], None]]:
+    """For each row its runs (first column, last column, label)."""
+    height, width = labels.shape
+    starts = np.ones((height, width), dtype=bool)
+    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    rows, columns = np.nonzero(starts)
+    values = labels[rows, columns].tolist()
+    ends = np.append(columns[1:] - 1, width - 1)
+    ends[ends < 0] = width - 1
+    bounds = np.searchsorted(rows, np.arange(height + 1)).tolist()
+    runs = list(zip(columns.tolist(), ends.tolist(), map(int, values), strict=True))
+    for row in range(height):
+        yield dict.fromkeys(runs[bounds[row] : bounds[row + 1]])
 
 
 def filled_plane(kit: Kit, sheet: str, values: Mapping[tuple[int, int], Scalar], extent: tuple[int, int]) -> Plane:

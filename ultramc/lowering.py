@@ -20,7 +20,7 @@ from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import FormulaError, UnsupportedFormula
 from ultramc.functions import Function
-from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, ONE, TEXT, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, ONE, TEXT, ZERO, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
 from ultramc.graph import Graph
 from ultramc.grid import Grid
 from ultramc.operators import arithmetic, compare, concatenate
@@ -73,6 +73,10 @@ class Call:
         if isinstance(area, Areas):
             raise UnsupportedFormula(f"{self.function} of several areas at once")
         return self.lowering.read(area, self.place)
+
+    def read_alike(self, areas: Sequence[Area]) -> list[Value]:
+        """Areas of one shape as arrays of one shape: all end where the longest one's used cells end."""
+        return self.lowering.read_alike(areas, self.place)
 
     def one(self, result: Result) -> Value:
         """A scalar: an array formula spreads over what is a range, any other takes its own row or column."""
@@ -127,33 +131,43 @@ class Lowering:
         self.reads: list[RangeRef] = []
         self._draw = draw
 
-    def formula(self, place: RangeRef, tree: Node, *, array: bool = False) -> Value:
+    def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
         """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
 
-        Raises Unroll where the cells must be taken one by one, Pending where another cell comes first.
+        `array`: an array formula; `spread`: one over all cells of `place`. Raises Unroll where the cells must be taken one
+        by one, Pending where another cell comes first.
         """
         self.kit.builder.cell = place
         self.sites, self.volatile, self.drew, self.reads = 0, False, False, []
-        if array:
+        if spread:
             return self._array_formula(place, tree)
-        scope = Scope(place)
+        scope = Scope(place, array)
         value = self._first(self.scalar(self.run(tree, scope), scope))
         if isinstance(tree, syntax.Binary) and tree.operator in "+-":
             value = self._snapped(value)
         return self._filled(value)
 
     def _array_formula(self, place: RangeRef, tree: Node) -> Value:
-        anchor = RangeRef.of(place.first)
-        scope = Scope(anchor, array=True)
+        """One array over several cells: a single row or column repeats, what is too long is cut, cells left over are #N/A."""
+        scope = Scope(RangeRef.of(place.first), array=True)
         value = self.scalar(self.run(tree, scope), scope)
-        fitted = self._each(value, lambda operand: _fitted(operand, place))
-        if fitted is None:
-            raise UnsupportedFormula(f"a simulated array of {value.shape[2]}×{value.shape[3]} in {place.height}×{place.width} cells")
-        outside = np.zeros((place.height, place.width, 1, 1, 1), dtype=bool)
         height, width = value.shape[2:]
-        outside[height if height > 1 else place.height :] = True
-        outside[:, width if width > 1 else place.width :] = True
-        return self._filled(self.kit.fail_where(fitted, outside, ExcelError.NA))
+        rows = place.height if height == 1 else min(height, place.height)
+        columns = place.width if width == 1 else min(width, place.width)
+        cut = {"rows": rows, "columns": columns, "height": 1, "width": 1, "row_step": int(height > 1), "column_step": int(width > 1)}
+        block = self._each(value, lambda operand: self.kit.emit("window", _widest(operand, value), **cut, top=0, left=0))
+        return self._filled(self._padded(block, place, rows, columns))
+
+    def _padded(self, block: Value, place: RangeRef, rows: int, columns: int) -> Value:
+        if (rows, columns) == (place.height, place.width):
+            return block
+        outside = np.ones((place.height, place.width, 1, 1, 1), dtype=bool)
+        outside[:rows, :columns] = False
+        if not block.known:
+            raise UnsupportedFormula(f"a simulated array of {rows}×{columns} in {place.height}×{place.width} cells")
+        payload, tag = np.zeros(outside.shape), np.full(outside.shape, ExcelError.NA.kind, dtype=np.uint8)
+        payload[:rows, :columns], tag[:rows, :columns] = block.payload, tag_of(block)
+        return tag_value(payload, tag, 0)
 
     def _filled(self, value: Value) -> Value:
         """A cell that takes over a blank shows 0; overflow is #NUM!."""
@@ -290,9 +304,7 @@ class Lowering:
         if not isinstance(anchor, Area) or anchor.top.moves or anchor.left.moves:
             return self.kit.error(ExcelError.REF)
         region = self.graph.region_at(CellRef(anchor.sheet, anchor.top.at, anchor.left.at))
-        if region is None or not region.is_array:
-            return self.kit.error(ExcelError.REF)
-        return fixed_area(region.place)
+        return fixed_area(region.place) if region is not None and region.is_array else anchor
 
     def _implicit(self, node: syntax.Implicit, scope: Scope) -> Steps:
         result = yield node.operand, scope
@@ -392,11 +404,20 @@ class Lowering:
             return self.kit.scalar_function(row.body, arguments, row.name)
         kinds = row.signature.kinds(row.name, len(arguments))
         for kind, argument in zip(kinds, arguments, strict=True):
-            if kind in ("array", "area") and _is_lost(argument):
+            if kind not in ("any", "cells", "node") and _is_error(argument):
                 return argument
+        lost = self.kit.error_tag([argument for kind, argument in zip(kinds, arguments, strict=True) if kind in ("array", "area") and _is_single(argument)])
         if any(kind in READS for kind in kinds) and _has_array(row, arguments):
-            return self._lifted(row, call, arguments)
-        return row.body(call, *arguments)
+            return self._with_lost(self._lifted(row, call, arguments), lost)
+        return self._with_lost(row.body(call, *arguments), lost)
+
+    def _with_lost(self, result: Result, lost: Value) -> Result:
+        """A single error where an array or a reference was to be is the result."""
+        if not lost.kinds & ERROR:
+            return result
+        if not isinstance(result, Value):
+            raise Unroll
+        return self.kit.choose(self.kit.is_kind(lost, ERROR), Value(ZERO, lost.tag, lost.kinds & ERROR), result)
 
     def _lifted(self, row: Function, call: Call, arguments: Sequence[Any]) -> Value:
         """A scalar parameter that is given an array, beside one that takes arrays: once per element, as a block."""
@@ -485,7 +506,14 @@ class Lowering:
 
     def read(self, area: Area, place: RangeRef) -> Value:
         """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
-        area = self._clipped(area)
+        return self._read(self._clipped(area), place)
+
+    def read_alike(self, areas: Sequence[Area], place: RangeRef) -> list[Value]:
+        used = [self._clipped(area) for area in areas]
+        height, width = max(area.height for area in used), max(area.width for area in used)
+        return [self._read(_cut_to(area, height, width), place) for area in areas]
+
+    def _read(self, area: Area, place: RangeRef) -> Value:
         if not area.steady and place.size > 1:
             raise Unroll
         whole = extent(area, place)
@@ -547,9 +575,12 @@ class Lowering:
 READS = ("array", "cells", "area")
 
 
-def _is_lost(argument: Any) -> bool:
-    """A single error where a range or array was to be."""
+def _is_error(argument: Any) -> bool:
     return isinstance(argument, Value) and not argument.kinds & ~ERROR and argument.shape == (1, 1, 1, 1)
+
+
+def _is_single(argument: Any) -> bool:
+    return isinstance(argument, Value) and argument.shape[2:] == (1, 1)
 
 
 def _has_array(row: Function, arguments: Sequence[Any]) -> bool:
@@ -573,6 +604,11 @@ def _variable(node: Node) -> str:
 
 def fixed_area(place: RangeRef) -> Area:
     return Area(place.sheet, Edge(place.top), Edge(place.left), Edge(place.bottom), Edge(place.right))
+
+
+def _cut_to(area: Area, height: int, width: int) -> Area:
+    bottom, right = evolve(area.bottom, at=area.top.at + height - 1), evolve(area.right, at=area.left.at + width - 1)
+    return evolve(area, bottom=bottom, right=right)
 
 
 def hull(left: Area, right: Area, place: RangeRef) -> Area:
@@ -607,16 +643,6 @@ def _widest(operand: Operand, value: Value) -> Operand:
     if shape_of(operand) == value.shape or not isinstance(operand, np.ndarray):
         return operand
     return np.broadcast_to(operand, (*value.shape, 1))
-
-
-def _fitted(operand: Operand, place: RangeRef) -> Operand | None:
-    """An array as a block of its cells: a single row or column repeats, what is too long is cut."""
-    if not isinstance(operand, np.ndarray):
-        return None
-    height, width = operand.shape[2:4]
-    rows = np.zeros(place.height, dtype=int) if height == 1 else np.minimum(np.arange(place.height), height - 1)
-    columns = np.zeros(place.width, dtype=int) if width == 1 else np.minimum(np.arange(place.width), width - 1)
-    return operand[0, 0][np.ix_(rows, columns)][:, :, None, None, :]
 
 
 _VISITS: dict[type, Callable[[Lowering, Any, Scope], Result]] = {

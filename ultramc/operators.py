@@ -83,6 +83,7 @@ def _equal(kit: Kit, first: Value, second: Value) -> Operand:
     for kinds, key in _CLASSES:
         both = kit.emit("and", kit.is_kind(first, kinds), kit.is_kind(second, kinds))
         if both is not FALSE:
+            key = _folded if kinds == TEXT else key
             equal = kit.emit("near", key(kit, first), key(kit, second))
             same_kind = kit.emit("or", same_kind, kit.emit("and", both, equal))
     return same_kind
@@ -111,6 +112,10 @@ def _payload(kit: Kit, value: Value) -> Operand:
 
 def _rank(kit: Kit, value: Value) -> Operand:
     return kit.rank(value) if value.kinds & TEXT else ZERO
+
+
+def _folded(kit: Kit, value: Value) -> Operand:
+    return kit.folded(value) if value.kinds & TEXT else ZERO
 
 
 _CLASSES: tuple[tuple[int, Callable[[Kit, Value], Operand]], ...] = (

@@ -105,12 +105,12 @@ class Program:
         return "\n".join(lines)
 
     def check_legal(self) -> None:
-        """Raise ValueError at the first instruction that uses an unknown op, a later result, or wrong shapes."""
+        """Raise ValueError at the first instruction that uses an unknown op, a later result, wrong kinds or wrong shapes."""
         defined: set[int] = set()
         for instruction in self.instructions:
             _check(instruction, defined)
         for slot in self.outputs:
-            _check_operands((slot.payload,), defined, f"output {slot.label}")
+            _check_slot(slot, defined)
 
 
 def _all_instructions(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
@@ -128,20 +128,106 @@ def _check(instruction: Instruction, defined: set[int]) -> None:
     if op.arity is not None and len(instruction.operands) != op.arity:
         raise ValueError(f"{where}: takes {op.arity} operands, has {len(instruction.operands)}")
     _check_operands(instruction.operands, defined, where)
-    if op.shape == "elementwise":
-        expected = broadcast_shape([shape_of(operand) for operand in instruction.operands])
-        if instruction.result.shape != expected:
-            raise ValueError(f"{where}: shape {instruction.result.shape}, operands give {expected}")
+    _check_kinds(instruction, where)
     if "body" in instruction.attributes:
-        _check_body(instruction.attributes["body"], defined, where)
-    defined.update(ref.index for ref in instruction.results)
+        _check_body(instruction, defined, where)
+    else:
+        _check_result(instruction, where)
+    for ref in instruction.results:
+        if ref.index in defined:
+            raise ValueError(f"{where}: %{ref.index} is defined twice")
+        defined.add(ref.index)
 
 
-def _check_body(body: Body, defined: set[int], where: str) -> None:
+_TAKES = {
+    **dict.fromkeys(("and", "or", "not", "any", "all", "count", "first_true", "last_true"), "mask"),
+    **dict.fromkeys(("kind_is", "first_error", "first_error_of"), "tag"),
+}
+
+
+def _check_kinds(instruction: Instruction, where: str) -> None:
+    kinds = [kind_of_operand(operand) for operand in instruction.operands]
+    wanted = [_TAKES[instruction.op]] * len(kinds) if instruction.op in _TAKES else kinds
+    if instruction.op == "select":
+        wanted = ["mask", kinds[2], kinds[2]]
+    if kinds != wanted:
+        raise ValueError(f"{where}: takes {', '.join(wanted)}; has {', '.join(kinds)}")
+
+
+def _check_result(instruction: Instruction, where: str) -> None:
+    op, operands, attributes = instruction.op, instruction.operands, instruction.attributes
+    try:
+        expected = result_shape(op, operands, attributes), result_kind(op, operands, attributes)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{where}: operands and attributes give no shape ({error})") from error
+    found = instruction.result.shape, instruction.result.kind
+    if found != expected:
+        raise ValueError(f"{where}: result of shape and kind {found}, operands give {expected}")
+    if op == "window":
+        array.check_window(shape_of(operands[0]), **attributes)
+    if op == "join":
+        _check_join(instruction, where)
+
+
+def _check_join(instruction: Instruction, where: str) -> None:
+    covered = np.zeros(instruction.attributes["size"], dtype=bool)
+    for operand, (top, left) in zip(instruction.operands, instruction.attributes["places"], strict=True):
+        covered[top : top + shape_of(operand)[2], left : left + shape_of(operand)[3]] = True
+    if not covered.all():
+        raise ValueError(f"{where}: {int((~covered).sum())} elements of {covered.shape} are left open")
+
+
+def _check_body(instruction: Instruction, defined: set[int], where: str) -> None:
+    body: Body = instruction.attributes["body"]
     inside = defined | {ref.index for ref in body.parameters}
-    for instruction in body.instructions:
-        _check(instruction, inside)
+    for inner in body.instructions:
+        _check(inner, inside)
     _check_operands(body.results, inside, f"{where}, end of body")
+    wanted = (_loop_signature if instruction.op == "loop" else _repeat_signature)(instruction)
+    found = tuple(_shapes(values) for values in (body.parameters, body.results, instruction.results))
+    if found != wanted:
+        raise ValueError(f"{where}: parameters, body results and results have shapes {found}; operands and attributes give {wanted}")
+
+
+Signature = tuple[tuple[Shape, ...], ...]
+
+
+def _shapes(values: Sequence[Operand]) -> tuple[Shape, ...]:
+    return tuple(shape_of(value) for value in values)
+
+
+def _loop_signature(instruction: Instruction) -> Signature:
+    """Shapes of parameters, body results and results that a loop's operands, steps and axis ask for."""
+    body, steps, carries, axis = (instruction.attributes[name] for name in ("body", "steps", "carries", "axis"))
+    if steps < 1:
+        raise ValueError(f"a loop at {instruction.cell} of {steps} steps; at least 1 is needed")
+    state, cut, yields = *_split(instruction.operands, carries), _shapes(body.results)[carries:]
+    return (*state, *(along(shape, axis, 1) for shape in cut)), (*state, *yields), (*state, *(along(shape, axis, steps) for shape in yields))
+
+
+def _split(operands: Sequence[Operand], carries: int) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
+    shapes = _shapes(operands)
+    return shapes[:carries], shapes[carries:]
+
+
+def _repeat_signature(instruction: Instruction) -> Signature:
+    """All of one shape, and one mask more at the end."""
+    shape = instruction.results[-1].shape
+    state = (shape,) * len(instruction.operands)
+    return state, (*state, shape), (*state, shape)
+
+
+def along(shape: Shape, axis: int, length: int) -> Shape:
+    """The shape with another length along one axis of the block (0: rows, 1: columns)."""
+    return (length if axis == 0 else shape[0], length if axis == 1 else shape[1], shape[2], shape[3])
+
+
+def _check_slot(slot: Slot, defined: set[int]) -> None:
+    parts = [part for part in (slot.payload, slot.tag) if not isinstance(part, int)]
+    _check_operands(parts, defined, f"output {slot.label}")
+    for part in parts:
+        if broadcast_shape([shape_of(part), (1, 1, slot.cells.height, slot.cells.width)]) != (1, 1, slot.cells.height, slot.cells.width):
+            raise ValueError(f"output {slot.label}: shape {shape_of(part)} does not fit the cells {slot.cells}")
 
 
 def _check_operands(operands: Sequence[Operand], defined: set[int], where: str) -> None:
@@ -189,6 +275,7 @@ def constant(value: float) -> Known:
 
 
 # Intervals: what each op makes of its operands' intervals. Ops that are not listed give EVERYTHING.
+# They speak of numbers: a NaN arises only where a tag says error, and there nobody asks what a mask says.
 
 
 def _corners(function: Callable[[float, float], float]) -> Callable[[Interval, Interval], Interval]:
@@ -223,7 +310,25 @@ def _monotone(function: Callable[[float], float]) -> Callable[[Interval], Interv
 
 
 def _exp(x: Interval) -> Interval:
-    return (math.exp(x[0]) * (1 - 1e-15) if x[0] < 709 else LARGEST, math.exp(x[1]) * (1 + 1e-15) if x[1] < 709 else math.inf)
+    return math.exp(min(x[0], 709.0)) * (1 - 1e-15), math.exp(x[1]) * (1 + 1e-15) if x[1] < 709 else math.inf
+
+
+def _expm1(x: Interval) -> Interval:
+    low, high = (math.expm1(min(bound, 709.0)) for bound in x)
+    return low - 1e-14 * abs(low), high + 1e-14 * abs(high) if x[1] < 709 else math.inf
+
+
+def _modulo(x: Interval, y: Interval) -> Interval:
+    """Where x / y rounds to the next whole number, the rest passes its bound by the rounding error of x."""
+    if y[0] <= 0 <= y[1]:
+        return EVERYTHING
+    slack = 2.0**-51 * max(abs(bound) for bound in (*x, *y))
+    return min(0.0, y[0]) - slack, max(0.0, y[1]) + slack
+
+
+def _sum(x: Interval, cells: int) -> Interval:
+    low, high = _product(x[0], cells), _product(x[1], cells)
+    return low - _product(abs(low), cells * 2.0**-52), high + _product(abs(high), cells * 2.0**-52)
 
 
 def _power(x: Interval, y: Interval) -> Interval:
@@ -241,7 +346,7 @@ def _magnitude(x: Interval) -> Interval:
 
 
 def _outward(x: Interval) -> Interval:
-    return math.floor(x[0]) if math.isfinite(x[0]) else x[0], math.ceil(x[1]) if math.isfinite(x[1]) else x[1]
+    return float(np.floor(x[0])), float(np.ceil(x[1]))
 
 
 def _hull(*intervals: Interval) -> Interval:
@@ -268,14 +373,14 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "max": lambda x, y: (max(x[0], y[0]), max(x[1], y[1])),
     "power": _power,
     "sqrt": _monotone(math.sqrt),
-    "modulo": lambda x, y: (min(0.0, y[0]), max(0.0, y[1])) if x[1] < 1e15 and x[0] > -1e15 and not y[0] <= 0 <= y[1] else EVERYTHING,
+    "modulo": _modulo,
     "floor": _outward,
     "ceil": _outward,
     "trunc": _outward,
     "round_half": _outward,
     "mend": _outward,
     "exp": _exp,
-    "expm1": lambda x: (math.expm1(x[0]) - 1e-15 if x[0] < 709 else LARGEST, math.expm1(x[1]) * (1 + 1e-14) + 1e-15 if x[1] < 709 else math.inf),
+    "expm1": _expm1,
     "log": _monotone(math.log),
     "log1p": _monotone(math.log1p),
     "log10": _monotone(math.log10),
@@ -302,8 +407,7 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
 def _interval(op: str, operands: Sequence[Operand], shape: Shape) -> Interval:
     intervals = [interval_of(operand) for operand in operands]
     if op == "sum":
-        cells = math.prod(shape_of(operands[0])[2:])
-        return _product(intervals[0][0], cells), _product(intervals[0][1], cells)
+        return _sum(intervals[0], math.prod(shape_of(operands[0])[2:]))
     if op in ("count", "search", "first_true", "last_true"):
         return -1.0, float(max(math.prod(shape_of(operand)[2:]) for operand in operands))
     rule = INTERVALS.get(op)
@@ -384,8 +488,8 @@ class Builder:
         if op in DECISIONS:
             verdict = DECISIONS[op](*(interval_of(value) for value in values))
             if verdict is not None:
-                return TRUE if verdict else FALSE
-        return self._append(op, values, attributes)
+                return _everywhere(verdict, broadcast_shape([shape_of(value) for value in values]))
+        return self.append(op, *values, **attributes)
 
     def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
         """A value that a body is given at each step."""
@@ -412,13 +516,14 @@ class Builder:
         result: Known = function(*values, **attributes)
         return result
 
-    def _append(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Ref:
+    def append(self, op: str, *values: Operand, **attributes: Any) -> Ref:
+        """An instruction as it stands: neither folded nor simplified, but not made twice."""
         key = (op, tuple(_identity(value) for value in values), tuple(sorted(attributes.items())))
         known = self._seen.get(key)
         if known is not None:
             return known
         shape = result_shape(op, values, attributes)
-        kind = OPS[op].kind if OPS[op].kind != "same" else kind_of_operand(values[-1])
+        kind = result_kind(op, values, attributes)
         interval = _interval(op, values, shape) if kind == "number" else EVERYTHING
         ref = Ref(self.fresh(), shape, kind, interval)
         self.instructions.append(Instruction(op, values, (ref,), self.cell, attributes))
@@ -458,8 +563,7 @@ def _simpler_select(mask: Operand, yes: Operand, no: Operand) -> Operand | None:
     if verdict is None:
         return None
     chosen = yes if verdict else no
-    shape = broadcast_shape([shape_of(mask), shape_of(yes), shape_of(no)])
-    return chosen if shape == shape_of(chosen) else None
+    return _stretched(chosen, broadcast_shape([shape_of(mask), shape_of(yes), shape_of(no)]))
 
 
 def _simpler_and(x: Operand, y: Operand) -> Operand | None:
@@ -471,19 +575,34 @@ def _simpler_or(x: Operand, y: Operand) -> Operand | None:
 
 
 def _absorb(x: Operand, y: Operand, *, absorbing: bool) -> Operand | None:
+    shape = broadcast_shape([shape_of(x), shape_of(y)])
     for one, other in ((x, y), (y, x)):
         verdict = decided(one)
         if verdict is absorbing:
-            return TRUE if absorbing else FALSE
-        if verdict is not None and shape_of(one) == (1, 1, 1, 1):
-            return other
+            return _everywhere(absorbing, shape)
+        if verdict is not None:
+            return _stretched(other, shape)
     return None
 
 
+def _everywhere(verdict: bool, shape: Shape) -> Known:
+    """A mask of that shape: a smaller one would be counted wrongly."""
+    mask = TRUE if verdict else FALSE
+    return mask if shape == (1, 1, 1, 1) else np.broadcast_to(mask, (*shape, 1))
+
+
+def _stretched(value: Operand, shape: Shape) -> Operand | None:
+    """The value in that shape, or None where that takes an instruction."""
+    if shape_of(value) == shape:
+        return value
+    return np.broadcast_to(value, (*shape, 1)) if isinstance(value, np.ndarray) else None
+
+
 def _simpler_first_error(first: Operand, second: Operand) -> Operand | None:
+    shape = broadcast_shape([shape_of(first), shape_of(second)])
     for one, other in ((first, second), (second, first)):
         if isinstance(one, np.ndarray) and one.size == 1 and one.flat[0] < array.FIRST_ERROR:
-            return other
+            return _stretched(other, shape)
     return None
 
 
@@ -537,6 +656,14 @@ _UNDONE: dict[str, Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], O
     "as_array": _undone_as_array,
     "window": _undone_window,
 }
+
+
+def result_kind(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> str:
+    """ "number", "mask" or "tag"."""
+    if op == "scalar_call" and attributes.get("part") == "tag":
+        return "tag"
+    kind = OPS[op].kind
+    return kind_of_operand(operands[-1]) if kind == "same" else kind
 
 
 def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Shape:

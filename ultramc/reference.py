@@ -20,7 +20,7 @@ from ultramc.engines.base import Job
 from ultramc.errors import EngineValidationError
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape
 from ultramc.sampling import Site, uniforms
-from ultramc.values import FIRST_ERROR
+from ultramc.values import FIRST_ERROR, ExcelError, Scalar
 
 ELEMENTS = 1_000_000  # that a confirmation works out before it takes fewer iterations
 RTOL = 1e-9
@@ -93,7 +93,7 @@ def _round_half(x: float) -> float:
 
 
 def _mend(x: float) -> float:
-    nearest = float(round(x)) if math.isfinite(x) else x
+    nearest = _whole(round)(x)
     return nearest if abs(x - nearest) <= 2.0**-49 * abs(x) else x
 
 
@@ -110,7 +110,7 @@ def _near(x: float, y: float) -> bool:
 
 
 def _snap(result: float, x: float, y: float) -> float:
-    return 0.0 if abs(result) <= 2.0**-49 * max(abs(x), abs(y)) else result
+    return 0.0 if abs(result) < 2.0**-49 * _larger(abs(x), abs(y)) else result
 
 
 def _first_error(first: int, second: int) -> int:
@@ -291,12 +291,16 @@ class Interpreter:
 
         def call(*place: int) -> Number:
             row = [kit.python(int(tag.at(*place)), float(payload.at(*place))) for payload, tag in zip(operands[::2], operands[1::2], strict=True)]
-            result = called(attributes["function"], row)
+            result = _finite(called(attributes["function"], row))
             if attributes.get("part") == "tag":
                 return kind_of(result)
-            return float(result) if isinstance(result, (bool, int, float)) else float(kit.texts.code(result)) if isinstance(result, str) else 0.0
+            return float(kit.texts.code(result)) if isinstance(result, str) else float(result) if isinstance(result, (int, float)) else 0.0
 
         return [_each(instruction.result.shape, call)]
+
+
+def _finite(value: Scalar) -> Scalar:
+    return ExcelError.NUM if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _each(shape: Shape, element: Callable[..., Number]) -> Cells:
@@ -318,7 +322,7 @@ def _as_array(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cell
 
 
 def _join(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
-    """Where parts overlap, the last is seen."""
+    """Where parts overlap, the last counts."""
 
     def element(r: int, c: int, h: int, w: int) -> Number:
         for part, (top, left) in reversed(list(zip(operands, a["places"], strict=True))):
@@ -333,15 +337,16 @@ def _gather(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     position, x = operands
 
     def element(r: int, c: int, h: int, w: int) -> Number:
-        cells = x.array(r, c)
-        return cells[min(max(int(position.at(r, c, h, w)), 0), len(cells) - 1)]
+        cells, index = x.array(r, c), float(position.at(r, c, h, w))
+        return cells[int(min(index, len(cells) - 1)) if index > 0 else 0]
 
     return _each(shape, element)
 
 
 def _sort(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
+    """NaN comes last."""
     width = shape[3]
-    return _each(shape, lambda r, c, h, w: sorted(operands[0].array(r, c))[h * width + w])
+    return _each(shape, lambda r, c, h, w: sorted(operands[0].array(r, c), key=lambda x: (math.isnan(x), x))[h * width + w])
 
 
 def _search(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
@@ -411,13 +416,19 @@ def confirm(
     elements = sum(math.prod(instruction.result.shape) for instruction in program.instructions) or 1
     for iteration in iterations[: max(1, ELEMENTS // elements)]:
         for slot, (payload, tag) in zip(program.outputs, evaluate(program, job, iteration), strict=True):
-            got = samples[slot.label][:, iteration]
-            got_tags = tags[slot.label][:, iteration] if slot.label in tags else np.full(len(payload), slot.tag if isinstance(slot.tag, int) else 0)
-            scale = float(np.sqrt(np.nanmean(np.square(samples[slot.label][:, : max(iterations) + 1])))) if len(payload) else 0.0
-            for index, (want, want_tag) in enumerate(zip(payload, tag, strict=True)):
-                if got_tags[index] != want_tag or (want_tag < FIRST_ERROR and not abs(got[index] - want) <= RTOL * abs(want) + ATOL * scale):
+            got = samples[slot.label]
+            got_tag = tags[slot.label][:, iteration].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
+            allowed = ATOL * _root_mean_square(got[:, : max(iterations) + 1])
+            for one, one_tag, want, want_tag in zip(got[:, iteration].tolist(), got_tag, payload, tag, strict=True):
+                if one_tag != want_tag or (want_tag < FIRST_ERROR and not abs(one - want) <= RTOL * abs(want) + allowed):
                     raise EngineValidationError(
                         f"engine {engine!r} differs from the reference in iteration {iteration} of {slot.cells}: "
-                        f"{got[index]!r} (kind {got_tags[index]}), not {want!r} (kind {want_tag}); simulation results discarded"
+                        f"{one!r} (kind {one_tag}), not {want!r} (kind {want_tag}); simulation results discarded"
                     )
 
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    """Of the finite ones; scaled, so that squares do not overflow."""
+    finite = values[np.isfinite(values)]
+    largest = float(np.abs(finite).max(initial=0.0))
+    return largest * float(np.sqrt(np.mean(np.square(finite / largest)))) if largest else 0.0

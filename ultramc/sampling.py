@@ -94,7 +94,7 @@ def new_seed() -> int:
 
 def check_seed(seed: object) -> int:
     """Raises `InputError` where `seed` is no whole number with 0 ≤ seed < 2^64."""
-    number = _whole("seed", seed)
+    number = whole("seed", seed)
     if not 0 <= number < SEEDS:
         raise InputError(f"seed={number} is outside 0 ≤ seed < 2^64; leave seed out to have one drawn and recorded")
     return number
@@ -115,13 +115,14 @@ def _philox_at(seed: int, site: Site, first: int) -> np.random.Philox:
 
 
 def _checked_range(first: object, count: object) -> tuple[int, int]:
-    start, length = _whole("first", first), _whole("count", count)
+    start, length = whole("first", first), whole("count", count)
     if not 0 <= start <= start + length <= ITERATIONS:
         raise InputError(f"iterations from first={start}, count={length}: both must be at least 0 and first + count at most 2^62")
     return start, length
 
 
-def _whole(name: str, value: Any) -> int:
+def whole(name: str, value: Any) -> int:
+    """An argument as an int. Raises `InputError` for booleans and whatever is no integer of Python or NumPy."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError

@@ -21,15 +21,25 @@ from ultramc.compilation import Compilation, Compiled
 from ultramc.distributions import Distribution, TimesBase
 from ultramc.engines import registry
 from ultramc.engines.base import Chunk, Engine, Job, chunk_iterations, execute
-from ultramc.errors import CheckError, EngineValidationError, InputError, MemoryLimitExceeded, NoOutputs, RunError, SimulationCancelled
+from ultramc.errors import (
+    CheckError,
+    EngineValidationError,
+    FormulaError,
+    InputError,
+    MemoryLimitExceeded,
+    NoOutputs,
+    RunError,
+    SimulationCancelled,
+)
 from ultramc.graph import Graph
 from ultramc.logs import log
 from ultramc.program import Builder, Operand, Slot, constant
 from ultramc.results import Column, Input, Output, Result
-from ultramc.sampling import Site, check_sampling, check_seed, new_seed, uniforms
-from ultramc.values import FIRST_ERROR
-from ultramc.workbook import Workbook
+from ultramc.sampling import Site, check_sampling, check_seed, new_seed, uniforms, whole
+from ultramc.values import FIRST_ERROR, error_of
+from ultramc.workbook import Cell, Workbook
 
+MOST_WARNINGS = 20  # cells that keep their saved values
 KEPT_CALL_SITES = 256  # cells with draws in the sheet whose values are kept as inputs
 Reference = str | CellRef | RangeRef
 Uncertain = Distribution | TimesBase | float
@@ -108,15 +118,15 @@ class Simulation:
         Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError
         (with `.run`, the result so far) and SimulationCancelled (on Ctrl-C, with `.result`).
         """
-        _check_run(iterations, check, on_error)
-        assert iterations is not None
-        job = Job(new_seed() if seed is None else check_seed(seed), iterations, check_sampling(sampling))
+        _check_choice("check", check, ("raise", "warn", "off"))
+        _check_choice("on_error", on_error, ("exclude", "raise"))
+        job = Job(new_seed() if seed is None else check_seed(seed), _iterations(iterations), check_sampling(sampling))
         chosen = registry.engine(engine)
         checked = self._checked(check)
         executable = chosen.compile(self.compiled.program)
         size = self._chunk(chosen, executable, job, chunk, memory_limit)
         run = _Run(self, chosen, job, checked, on_error)
-        log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=iterations, seed=job.seed, chunk=size)
+        log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=job.iterations, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
         if validate:
             run.validate()
@@ -139,7 +149,8 @@ class Simulation:
                 if isinstance(law, float):
                     return np.full(count, law)
                 return law.quantile(uniforms(check_seed(seed), Site(cell.sheet, cell.row, cell.column), first, count))
-        raise InputError(f"{cell} is no input of this simulation; its inputs are {', '.join(given.label for given in self.inputs) or 'none'}")
+        labels = ", ".join(given.label for given in self.inputs)
+        raise InputError(f"{cell} is no input of this simulation; its inputs are {labels or 'none'}")
 
     def explain(self, reference: Reference) -> Any:
         """The way of one cell, stop by stop, with sample values."""
@@ -180,11 +191,17 @@ class Simulation:
             replaced = [str(cell) for cell in given.cells.cells() if self.workbook.formula(cell) is not None]
             if replaced:
                 found.append(f"input {given.label} replaces the formula in {', '.join(replaced[:5])}{' …' if len(replaced) > 5 else ''}")
-        for place, error in list(self.calculation.unsupported.items())[:20]:
+        for place, error in self._kept_as_saved()[:MOST_WARNINGS]:
             found.append(f"{place} keeps its saved value: {error.reason}")
         if len(self.call_sites) > KEPT_CALL_SITES:
             found.append(f"of {len(self.call_sites):,} cells that draw, the values of the first {KEPT_CALL_SITES} are kept as inputs")
         return tuple(found)
+
+    def _kept_as_saved(self) -> list[tuple[RangeRef, FormulaError]]:
+        """Places without draws whose formulas could not be worked out."""
+        lost, is_uncertain = self.calculation.lost, self._compilation.is_uncertain
+        kept = self.calculation.unsupported.items()
+        return [(place, error) for place, error in kept if place.first not in lost and not is_uncertain(place.first)]
 
     # Before a run
 
@@ -204,25 +221,22 @@ class Simulation:
 
     def _chunk(self, engine: Engine, executable: Any, job: Job, chunk: int | None, memory_limit: int | str | None) -> int:
         allowed = _bytes(memory_limit) if memory_limit is not None else _free_memory() // 2
-        kept = sum(slot.cells.size * (8 if isinstance(slot.tag, int) else 9) for slot in self.compiled.program.outputs) * job.iterations
+        kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
         if kept > allowed:
             raise MemoryLimitExceeded(
-                f"keeping the samples needs {kept / 1e9:,.2f} GB, {allowed / 1e9:,.2f} GB are allowed; "
+                f"keeping the samples needs {kept:,} bytes, {allowed:,} are allowed; "
                 "ask for fewer iterations or outputs, or raise memory_limit="
             )
         size = chunk_iterations(engine, executable, allowed - kept)
-        if chunk is None:
-            return size
-        if chunk < 1:
-            raise InputError(f"chunk={chunk}: at least 1 iteration")
-        return min(chunk, job.iterations)
+        return size if chunk is None else min(_at_least_one("chunk", chunk), job.iterations)
 
     def __repr__(self) -> str:
         names = ", ".join(f"{given.label} ~ {given.laws[0]}" for given in self.inputs[:5])
         sites = f", {len(self.call_sites):,} cells that draw" if self.call_sites else ""
         return (
             f"Simulation of {self.workbook.file_name}: inputs {names or 'none'}{' …' if len(self.inputs) > 5 else ''}{sites}; "
-            f"outputs {', '.join(self.outputs)}; {self.compiled.lowered:,} cells in {len(self.compiled.program.instructions):,} instructions"
+            f"outputs {', '.join(self.outputs)}; "
+            f"{self.compiled.lowered:,} cells in {len(self.compiled.program.instructions):,} instructions"
         )
 
 
@@ -265,9 +279,10 @@ class _Run:
         for slot, payload, tag in zip(self.simulation.compiled.program.outputs, chunk.payloads, chunk.tags, strict=True):
             self.samples[slot.label][:, place] = payload
             if slot.label in self.tags:
-                self.tags[slot.label][:, place] = slot.tag if isinstance(slot.tag, int) else tag
-            self._check_sound(slot, chunk)
+                self.tags[slot.label][:, place] = np.asarray(slot.tag if tag is None else tag)
         self.done += chunk.count
+        for slot in self.simulation.compiled.program.outputs:
+            self._check_sound(slot, chunk)
 
     def _check_sound(self, slot: Slot, chunk: Chunk) -> None:
         place = slice(chunk.first, chunk.first + chunk.count)
@@ -276,10 +291,17 @@ class _Run:
         unsound = ~np.isfinite(samples) if tags is None else ~np.isfinite(samples) & (tags < FIRST_ERROR)
         if unsound.any():
             cell, iteration = np.argwhere(unsound)[0]
-            raise EngineValidationError(f"engine {self.engine.name!r} gave {samples[cell, iteration]} as a number in iteration {chunk.first + iteration} of {slot.cells}")
+            raise EngineValidationError(
+                f"engine {self.engine.name!r} gave {samples[cell, iteration]} as a number "
+                f"in iteration {chunk.first + iteration} of {slot.cells}"
+            )
         if tags is not None and self.on_error == "raise" and not slot.label.startswith("\0") and (tags >= FIRST_ERROR).any():
             cell, iteration = np.argwhere(tags >= FIRST_ERROR)[0]
-            raise RunError(f"{slot.cells} is an error in iteration {chunk.first + iteration}; pass on_error='exclude' to leave such iterations out")
+            raise RunError(
+                f"{slot.cells} is {error_of(int(tags[cell, iteration]))} in iteration {chunk.first + iteration}; "
+                "pass on_error='exclude' to leave such iterations out",
+                self.result("failed"),
+            )
 
     def validate(self) -> None:
         """Eight iterations again by the reference interpreter, the first that failed among them."""
@@ -317,7 +339,8 @@ class _Run:
     def _refuse_empty(self, result: Result) -> None:
         for label, tags in self.tags.items():
             if label in result.outputs and (tags >= FIRST_ERROR).all(axis=1).any():
-                raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {dict(result.outputs[label].errors)}", result)
+                counts = _counts(result.outputs[label].errors)
+                raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {counts}", result)
 
     def _column(self, slot: Slot, done: int) -> Column:
         label = slot.label.removeprefix("\0")
@@ -330,6 +353,10 @@ class _Run:
         return Column(label, cells, (slot.cells.height, slot.cells.width), samples, tags, self.simulation.compiled.program.texts, base)
 
 
+def _counts(errors: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in errors.items())
+
+
 def _described(given: InputCells) -> str:
     laws = list(dict.fromkeys(str(law) for law in given.laws))
     return laws[0] if len(laws) == 1 else f"{laws[0]} and {len(laws) - 1} more"
@@ -338,34 +365,41 @@ def _described(given: InputCells) -> str:
 def _law_of(law: Distribution | float) -> Callable[[Builder, Site], Operand]:
     if isinstance(law, float):
         return lambda builder, site: constant(law)
-
-    def draw(builder: Builder, site: Site) -> Operand:
-        return law.emit_quantile(builder.emit, builder.emit("uniform", site=site, shape=(1, 1, 1, 1)))
-
-    return draw
+    return lambda builder, site: law.emit_quantile(builder.emit, builder.emit("uniform", site=site, shape=(1, 1, 1, 1)))
 
 
 # Arguments
 
 
 def _refuse_later(correlation: object, dialect: str | None) -> None:
-    if correlation != () and correlation is not None:
-        raise InputError("correlation= is not supported yet, and an ignored correlation is a wrong number; leave it out to run independent inputs")
+    if not (correlation is None or (isinstance(correlation, (tuple, list)) and not correlation)):
+        raise InputError("correlation= is not supported yet, and ignored it would give wrong numbers; leave it out for independent inputs")
     if dialect is not None:
-        raise InputError(f"dialect={dialect!r}: only draws of plain Excel (RAND, RANDBETWEEN) are read from the sheet yet; leave dialect= out")
+        raise InputError(f"dialect={dialect!r}: only Excel's own draws (RAND, RANDBETWEEN) are read from the sheet yet; leave it out")
 
 
-def _check_run(iterations: int | None, check_policy: str, on_error: str) -> None:
+def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))}")
+
+
+def _iterations(iterations: object) -> int:
     if iterations is None:
         raise InputError("say how many iterations to run: sim.run(100_000)")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-        raise InputError(f"iterations={iterations!r}: a whole number of at least 1")
-    for name, value, allowed in (("check", check_policy, ("raise", "warn", "off")), ("on_error", on_error, ("exclude", "raise"))):
-        if value not in allowed:
-            raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))}")
+    return _at_least_one("iterations", iterations)
 
 
-def _inputs(book: Workbook, given: Mapping[Any, Uncertain]) -> tuple[InputCells, ...]:
+def _at_least_one(name: str, value: object) -> int:
+    number = whole(name, value)
+    if number < 1:
+        raise InputError(f"{name}={number}: a whole number of at least 1")
+    return number
+
+
+def _inputs(book: Workbook, given: object) -> tuple[InputCells, ...]:
+    if not isinstance(given, Mapping):
+        kind = type(given).__name__
+        raise InputError(f"inputs={kind}: give a mapping from cells, ranges or names to distributions: {{'Costs!B4': mc.Normal(100, 10)}}")
     found: dict[CellRef, str] = {}
     made = []
     for key, law in given.items():
@@ -388,7 +422,7 @@ def _law(book: Workbook, cell: CellRef, key: str, law: Uncertain) -> Distributio
         return law.resolve(base, str(cell))
     if isinstance(law, Distribution):
         return law
-    if isinstance(law, (int, float)) and not isinstance(law, bool) and np.isfinite(law):
+    if isinstance(law, (int, float, np.integer)) and not isinstance(law, bool) and np.isfinite(law):
         return float(law)
     raise InputError(f"input {key!r}: {law!r} is neither a distribution, such as mc.Normal(100, 10), nor a finite number")
 
@@ -401,12 +435,13 @@ def _nearby(book: Workbook, cell: CellRef) -> str:
 
 def _outputs(book: Workbook, given: object, graph: Graph) -> dict[str, RangeRef]:
     if given is None:
-        listed = "\n".join(f"  {cell.ref}  {cell.label}  {cell.value}" for cell in candidates.outputs(book, graph)[:10])
-        raise NoOutputs(f"name the cells to collect: outputs=[…]. {book.file_name} declares none; candidates are\n{listed or '  none: it has no formulas'}")
+        listed = "\n".join(f"  {_candidate(cell)}" for cell in candidates.outputs(book, graph)[:10])
+        hint = f"candidates are\n{listed}" if listed else "it has no formulas"
+        raise NoOutputs(f"name the cells to collect: outputs=[…]. {book.file_name} declares none; {hint}")
     if isinstance(given, Mapping):
         items: Iterable[tuple[str, Any]] = ((str(label), reference) for label, reference in given.items())
     else:
-        references = [given] if isinstance(given, (str, CellRef, RangeRef)) else list(given)  # type: ignore[call-overload]
+        references = [given] if isinstance(given, (str, CellRef, RangeRef)) or not isinstance(given, Iterable) else list(given)
         items = ((str(reference), reference) for reference in references)
     found: dict[str, RangeRef] = {}
     for label, reference_ in items:
@@ -418,13 +453,14 @@ def _outputs(book: Workbook, given: object, graph: Graph) -> dict[str, RangeRef]
     return found
 
 
+def _candidate(cell: Cell) -> str:
+    return "  ".join(str(part) for part in (cell.ref, cell.label, cell.value) if part not in ("", None))
+
+
 def _bytes(limit: int | str) -> int:
     """2_000_000_000, "2GB", "500 MB" or "1.5GiB"."""
-    if isinstance(limit, int) and not isinstance(limit, bool):
-        number: float = limit
-    else:
-        number = _read_bytes(str(limit))
-    if not number > 0:
+    number = _read_bytes(limit) if isinstance(limit, str) else limit
+    if isinstance(number, bool) or not isinstance(number, (int, float, np.integer)) or not 0 < number < np.inf:
         raise InputError(f"memory_limit={limit!r}: bytes, or text such as '2GB'")
     return int(number)
 
@@ -438,7 +474,7 @@ def _read_bytes(text: str) -> float:
     try:
         return float(digits) * UNITS[unit]
     except (ValueError, KeyError):
-        close = get_close_matches(unit, UNITS, 1)
+        close = [] if unit in UNITS else get_close_matches(unit, UNITS, 1)
         raise InputError(f"memory_limit={text!r}: bytes, or text such as '2GB'{f'; did you mean {close[0]}?' if close else ''}") from None
 
 
@@ -465,4 +501,3 @@ def versions() -> dict[str, str]:
     import scipy
 
     return {"ultramc": version("ultramc"), "numpy": np.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
-

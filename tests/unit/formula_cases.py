@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 4, 18, 0)  # the run's clock in these tests
 
 def values_of(formulas: Mapping[str, str], cells: Mapping[str, object] | None = None, *, date1904: bool = False) -> dict[str, Scalar]:
     """The value of each formula by its address. Raises the error of a formula that cannot be worked out."""
-    calculation = Calculation.of(Graph.of(_workbook({**(cells or {}), **formulas}, date1904)), now=NOW)
+    calculation = Calculation.of(Graph.of(workbook({**(cells or {}), **formulas}, date1904=date1904)), now=NOW)
     calculation.propagate()
     for error in calculation.unsupported.values():
         raise error
@@ -33,7 +33,7 @@ def value_of(formula: str, cells: Mapping[str, object] | None = None, *, date190
     return values_of({"Z1": formula}, cells, date1904=date1904)["Z1"]
 
 
-def _workbook(cells: Mapping[str, object], date1904: bool) -> Workbook:
+def workbook(cells: Mapping[str, object], *, date1904: bool = False) -> Workbook:
     book = openpyxl.Workbook()
     book.epoch = CALENDAR_MAC_1904 if date1904 else book.epoch
     sheet = book.active

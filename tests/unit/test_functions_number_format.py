@@ -129,7 +129,7 @@ def test_plain_decimals_are_near(number, places):
     assert abs(float(text) - number) <= 0.5 * 10.0**-places + 1e-14 * abs(number)
 
 
-@given(st.floats(-1e300, 1e300), st.text("0#?.,%E+-/;[]ymdhs\"\\_*@ AP()General", max_size=20))
+@given(st.floats(-1e300, 1e300), st.text('0#?.,%E+-/;[]ymdhs"\\_*@ AP()General', max_size=20))
 def test_any_format_ends_in_text_or_an_error(number, pattern):
     assert isinstance(formatted(number, pattern), (str, ExcelError))
 

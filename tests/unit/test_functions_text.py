@@ -68,6 +68,8 @@ FOUND = [
     ('SEARCH("margin","Profit Margin")', 8.0),
     ('SEARCH("""","The ""boss"" is here.")', 5.0),
     ('SEARCH("p?o*t","xx Profit")', 4.0),
+    ('SEARCH("b*b","abc")', VALUE),
+    ('SEARCH("*","abc",2)', 2.0),
     # the four below: cached by Excel
     ('SEARCH("~~","Hi ~Bang!")', 4.0),
     ('SEARCH("~","Hello")', 1.0),
@@ -132,6 +134,9 @@ NUMBERS = [
     ("FIXED(1234.567,-1)", "1,230"),
     ("FIXED(-1234.567,-1,TRUE)", "-1230"),
     ("FIXED(44.332)", "44.33"),
+    ("FIXED(1E+30,1,TRUE)", f"1{'0' * 30}.0"),
+    ("FIXED(12345,-9)", "0"),
+    ("FIXED(-0.001)", "0.00"),
     ("FIXED(1,128)", VALUE),
     ("DOLLAR(1234.567)", "$1,234.57"),
     ("DOLLAR(1234.567,-2)", "$1,200"),
@@ -156,14 +161,6 @@ def test_block_of_like_formulas_equals_single_cells():
     assert together["B2"] == "beta-alpha-beta-BETA"
 
 
-def test_formula_as_text():
-    cells = {"A1": "=SUM(1,2)*3", "A2": 5}
-    assert value_of("=FORMULATEXT(A1)", cells) == "=SUM(1,2)*3"
-    assert value_of("=FORMULATEXT(A2)", cells) == NA
-    assert value_of("=ISFORMULA(A1)", cells) is True
-    assert value_of("=ISFORMULA(A2)", cells) is False
-
-
 @given(st.text())
 def test_units_and_back(text):
     text = text.encode("utf-16-le", "replace").decode("utf-16-le")
@@ -185,3 +182,27 @@ def test_wildcards_match_as_defined(pattern, text):
 
 def test_many_stars_end_soon():
     assert wildcard("*a" * 30 + "b").fullmatch("a" * 20_000) is None
+
+
+SPLITS = [  # cached by Excel, or on Microsoft's page
+    ('TEXTSPLIT("Dakota Lennon Sanchez"," ")', [["Dakota", "Lennon", "Sanchez"]]),
+    ('TEXTSPLIT("1,2;3",",",";")', [["1", "2"], ["3", NA]]),
+    ('TEXTSPLIT("1,2;3",",",";",FALSE,0,"-")', [["1", "2"], ["3", "-"]]),
+    ('TEXTSPLIT("a,,b",",",,TRUE)', [["a", "b"]]),
+    ('TEXTSPLIT("aXbxc","x",,,1)', [["a", "b", "c"]]),
+    ('TEXTSPLIT("1,2.3",{",","."})', [["1", "2", "3"]]),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), SPLITS)
+def test_split(formula, expected):
+    places = {
+        (row, column): f"=INDEX({formula},{row + 1},{column + 1})" for row in range(len(expected)) for column in range(len(expected[0]))
+    }
+    values = values_of({f"{'XYZ'[column]}{row + 1}": text for (row, column), text in places.items()})
+    assert [[values[f"{'XYZ'[column]}{row + 1}"] for column in range(len(line))] for row, line in enumerate(expected)] == expected
+
+
+@pytest.mark.parametrize("arguments", ['"a",""', '"a",', '"",","'])
+def test_split_needs_text_and_delimiter(arguments):
+    assert value_of(f"=TEXTSPLIT({arguments})") == VALUE

@@ -80,6 +80,8 @@ def _select(xp: Any, mask: Array, yes: Array, no: Array) -> Array:
 
 def _kind_is(xp: Any, tag: Array, *, kinds: int) -> Array:
     members = [kind for kind in range(kinds.bit_length()) if kinds >> kind & 1]
+    if not members:
+        return xp.zeros(tag.shape, dtype=bool)
     if members == list(range(int(FIRST_ERROR), members[-1] + 1)) and members[-1] >= 23:
         return tag >= FIRST_ERROR
     mask = tag == np.uint8(members[0])
@@ -97,7 +99,7 @@ def _near(xp: Any, x: Array, y: Array) -> Array:
 
 
 def _snap(xp: Any, result: Array, x: Array, y: Array) -> Array:
-    return xp.where(xp.abs(result) <= 2.0**-49 * xp.maximum(xp.abs(x), xp.abs(y)), 0.0, result)
+    return xp.where(xp.abs(result) < 2.0**-49 * xp.maximum(xp.abs(x), xp.abs(y)), 0.0, result)
 
 
 def _modulo(xp: Any, x: Array, y: Array) -> Array:
@@ -190,11 +192,38 @@ def _window(
     left: int,
 ) -> Array:
     """A strided view, without a copy. Row i, column j of the block sees x[top + i·row_step :, left + j·column_step :]."""
+    check_window(x.shape[:4], rows, columns, height, width, row_step, column_step, top, left)
     part = x[0, 0, top:, left:]
     down, across, along = part.strides
     shape = (rows if row_step else 1, columns if column_step else 1, height, width, part.shape[2])
     strides = (down * row_step, across * column_step, down, across, along)
     return np.lib.stride_tricks.as_strided(part, shape, strides, writeable=False)
+
+
+def check_window(
+    shape: tuple[int, ...],
+    rows: int,
+    columns: int,
+    height: int,
+    width: int,
+    row_step: int,
+    column_step: int,
+    top: int,
+    left: int,
+) -> None:
+    """ValueError where a window would reach outside the one array that it moves over: nothing else guards the memory there."""
+    down = _reach(top, rows, row_step, height, shape[2])
+    across = _reach(left, columns, column_step, width, shape[3])
+    if shape[:2] != (1, 1) or not (down and across):
+        raise ValueError(
+            f"a window of {height}×{width} from {top}, {left} in steps of {row_step}, {column_step} for {rows}×{columns} cells "
+            f"leaves its array of shape {shape}"
+        )
+
+
+def _reach(start: int, cells: int, step: int, length: int, available: int) -> bool:
+    end = start + (cells - 1) * step
+    return min(start, end) >= 0 and max(start, end) + length <= available
 
 
 def _transpose(xp: Any, x: Array) -> Array:
@@ -217,7 +246,7 @@ def _join(xp: Any, *parts: Array, size: tuple[int, int], places: tuple[tuple[int
 def _gather(xp: Any, position: Array, x: Array) -> Array:
     cells = flat_cells(x)
     rows, columns, total, _, count = cells.shape
-    index = xp.clip(position, 0, total - 1).astype(np.intp)
+    index = xp.where(position > 0, xp.minimum(position, total - 1), 0).astype(np.intp)  # NaN counts as 0
     r, c, h, w, n = index.shape
     if rows == columns == count == 1:
         return cells[0, 0, :, 0, 0][index]
@@ -234,7 +263,7 @@ def _sort(xp: Any, x: Array) -> Array:
 def _search(xp: Any, x: Array, table: Array) -> Array:
     cells = flat_cells(table)
     if cells.shape[0] == cells.shape[1] == cells.shape[4] == 1:
-        return xp.searchsorted(cells[0, 0, :, 0, 0], x).astype(np.float64)
+        return xp.where(xp.isnan(x), 0.0, xp.searchsorted(cells[0, 0, :, 0, 0], x))
     total = xp.zeros(1)
     for index in range(cells.shape[2]):
         total = total + (cells[:, :, index : index + 1] < x)

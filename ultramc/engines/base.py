@@ -83,7 +83,14 @@ class Engine(ABC):
     def refuse_unsupported(self, program: Program) -> None:
         for op, instruction in program.ops().items():
             if op not in self.supports:
-                raise UnsupportedOp(f"{instruction.cell}: engine {self.name!r} has no op {op!r}; use engine='numpy'")
+                raise UnsupportedOp(f"{instruction.cell}: engine {self.name!r} has no op {op!r}; {_engines_with(op)}")
+
+
+def _engines_with(op: str) -> str:
+    from ultramc.engines.registry import engines_with
+
+    able = engines_with(op)
+    return f"engines that have it: {', '.join(able)}" if able else "no engine has it"
 
 
 def chunk_iterations(engine: Engine, executable: Executable, memory: int) -> int:
@@ -92,7 +99,7 @@ def chunk_iterations(engine: Engine, executable: Executable, memory: int) -> int
     smallest = each * CANONICAL_BLOCK
     if smallest > memory:
         raise MemoryLimitExceeded(
-            f"one block of {CANONICAL_BLOCK:,} iterations needs {smallest / 1e9:,.2f} GB of working memory, {memory / 1e9:,.2f} GB are allowed; "
+            f"one block of {CANONICAL_BLOCK:,} iterations needs {smallest:,} bytes of working memory, {memory:,} are allowed; "
             "raise memory_limit=, use fewer threads, or name fewer outputs"
         )
     blocks = min(engine.chunk_blocks(executable), memory // max(1, smallest))

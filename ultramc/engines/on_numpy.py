@@ -77,6 +77,8 @@ class NumPyEngine(Engine):
         return Availability(True)
 
     def compile(self, program: Program) -> Plan:
+        self.refuse_unsupported(program)
+        program.check_legal()
         return planned(program)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
@@ -162,9 +164,8 @@ def _last_uses(program: Program) -> dict[int, int]:
         for index in read:
             last[index] = position
             last[roots.get(index, index)] = position
-        if instruction.op in VIEWS or instruction.op in _BODIES:
-            for ref in instruction.results:
-                roots[ref.index] = roots.get(read[0], read[0]) if read else ref.index
+        if instruction.op in VIEWS and read:
+            roots[instruction.result.index] = roots.get(read[0], read[0])
         for ref in instruction.results:
             last.setdefault(ref.index, position)
     for slot in program.outputs:
@@ -252,7 +253,7 @@ def _uniform(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any
 
 
 def _iteration(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-    out[:] = np.arange(run.first, run.first + run.count, dtype=np.float64)
+    out[:] = np.arange(run.first, run.first + run.count)
     return out
 
 
@@ -309,12 +310,18 @@ def _loop(run: _Run, instruction: Instruction, values: Values) -> list[NDArray[A
     carried, cut = operands[: instruction.attributes["carries"]], operands[instruction.attributes["carries"] :]
     yields: list[list[NDArray[Any]]] = []
     for step in range(instruction.attributes["steps"]):
-        slices = [np.take(part, [step], axis=axis) for part in cut]
+        slices = [_cut(part, axis, step) for part in cut]
         results = _body(run, body, [*carried, *slices], values)
         carried = results[: len(carried)]
         yields.append(results[len(carried) :])
     joined = [np.concatenate([_full(part, run.count) for part in parts], axis=axis) for parts in zip(*yields, strict=True)]
-    return [*carried, *joined]
+    return [*map(np.array, carried), *joined]  # copies: what is carried may be a view of a buffer that is given away
+
+
+def _cut(part: NDArray[Any], axis: int, step: int) -> NDArray[Any]:
+    """A view; an axis of length one serves every step."""
+    at = step if part.shape[axis] > 1 else 0
+    return part[at : at + 1] if axis == 0 else part[:, at : at + 1]
 
 
 def _full(part: NDArray[Any], count: int) -> NDArray[Any]:
@@ -325,16 +332,15 @@ def _repeat(run: _Run, instruction: Instruction, values: Values) -> list[NDArray
     """The body until every lane is done, each lane frozen when it is."""
     body = instruction.attributes["body"]
     shape: Shape = instruction.results[-1].shape
-    state = [np.array(np.broadcast_to(operand, (*shape, run.count))) for operand in _operands(instruction, values)]
+    state = _operands(instruction, values)
     done = np.zeros((*shape, run.count), dtype=bool)
     for _ in range(instruction.attributes["limit"]):
         if done.all():
             break
         *following, finished = _body(run, body, state, values)
-        for old, new in zip(state, following, strict=True):
-            np.copyto(old, new, where=~done)
-        done |= finished
-    return [*state, done]
+        state = [np.where(done, old, new) for old, new in zip(state, following, strict=True)]
+        done = done | finished
+    return [*(np.array(np.broadcast_to(value, done.shape)) for value in state), done]
 
 
 def _scalar_call(run: _Run, instruction: Instruction, values: Values) -> list[NDArray[Any]]:

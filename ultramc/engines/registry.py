@@ -37,7 +37,7 @@ def _made(name: str) -> Engine:
     places = registered()
     if name not in places:
         close = get_close_matches(name, places, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else "."
         raise InputError(f"no engine {name!r}{hint} There are: {', '.join(sorted(places))}")
     module, _, attribute = places[name].partition(":")
     try:
@@ -60,3 +60,8 @@ def _info(name: str) -> EngineInfo:
     except (EngineUnavailable, InputError) as error:
         return EngineInfo(name, False, str(error))
     return EngineInfo(name, availability.available, availability.reason)
+
+
+def engines_with(op: str) -> tuple[str, ...]:
+    """The names of the engines that can run here and have an op."""
+    return tuple(info.name for info in available_engines() if info.available and op in _made(info.name).supports)

@@ -30,7 +30,30 @@ from attrs import frozen
 
 from ultramc.errors import FormulaSyntaxError
 
-MODULES = ("arithmetic", "aggregate", "logic", "lookup", "text", "dates", "engineering", "finance", "cash_flows", "statistics", "order_statistics", "probability", "combinatorics", "trigonometry", "matrices", "chance")
+MODULES = (
+    "arithmetic",
+    "aggregate",
+    "logic",
+    "lookup",
+    "text",
+    "dates",
+    "engineering",
+    "units",
+    "complex_numbers",
+    "information",
+    "finance",
+    "securities",
+    "cash_flows",
+    "statistics",
+    "order_statistics",
+    "probability",
+    "combinatorics",
+    "trigonometry",
+    "matrices",
+    "hypothesis_tests",
+    "aggregation",
+    "chance",
+)
 
 _SIGNATURE = re.compile(r"(?P<fixed>[^(]*)(?:\((?P<repeated>[^)]*)\)\+)?")
 

@@ -14,7 +14,7 @@ from attrs import evolve
 from ultramc.functions import function, lazy
 from ultramc.functions.criteria import criterion
 from ultramc.functions.kit import ABSENT, BLANK, BOOLEAN, ERROR, NUMBER, TEXT, ZERO, Area, Edge, Kit, Value, broadcast, tag_of, tag_value
-from ultramc.lowering import Call, Steps
+from ultramc.lowering import Call, Result, Steps
 from ultramc.program import TRUE, Known, Operand, broadcast_shape, constant, decided, narrowed
 from ultramc.syntax import Node
 from ultramc.values import ExcelError
@@ -67,7 +67,7 @@ def _count(kit: Kit, part: Value, kinds: int) -> Operand:
     cells = part.shape[2] * part.shape[3]
     if verdict is not None:
         return constant(float(cells) if verdict else 0.0)
-    return kit.emit("count", mask)
+    return kit.emit("count", kit.stretch(mask, *part.shape[2:]))
 
 
 def _result(kit: Kit, payload: Operand, parts: Sequence[Value]) -> Value:
@@ -149,18 +149,14 @@ def _count_all(call: Call, *arguments: Cells) -> Value:
 
 
 @function("COUNTBLANK", "area")
-def _count_blank(call: Call, area: Area) -> Value:
+def _count_blank(call: Call, area: Result) -> Value:
     kit = call.kit
+    if not isinstance(area, Area):
+        return kit.error(ExcelError.VALUE)
     value = call.read(area)
     empty = kit.emit("or", kit.is_kind(value, BLANK), kit.emit("and", kit.is_kind(value, TEXT), kit.emit("equal", value.payload, float(kit.texts.code("")))))
     beyond = area.height * area.width - value.shape[2] * value.shape[3]
-    return Value(kit.emit("add", _count_mask(kit, empty, value), float(beyond)))
-
-
-def _count_mask(kit: Kit, mask: Operand, value: Value) -> Operand:
-    if isinstance(mask, np.ndarray):
-        mask = np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:4], value.shape), 1))
-    return kit.emit("count", mask)
+    return Value(kit.emit("add", kit.emit("count", kit.stretch(empty, *value.shape[2:])), float(beyond)))
 
 
 # The A family: text counts 0, TRUE 1
@@ -214,11 +210,11 @@ def _sumproduct(call: Call, *arrays: Value) -> Value:
 Argumented = tuple[Area, Value]
 
 
-def _matches(call: Call, pairs: Sequence[Argumented]) -> Operand:
-    """Where all criteria hold over their areas, which have one shape."""
+def _matches(kit: Kit, arrays: Sequence[Value], pairs: Sequence[Argumented]) -> Operand:
+    """Where all criteria hold over the arrays of their areas, which have one shape."""
     mask: Operand = TRUE
-    for area, condition in pairs:
-        mask = call.kit.emit("and", mask, criterion(call.kit, call.read(area), condition))
+    for array, (_, condition) in zip(arrays, pairs, strict=True):
+        mask = kit.emit("and", mask, criterion(kit, array, condition))
     return mask
 
 
@@ -237,7 +233,7 @@ def _resized(area: Area, like: Area) -> Area:
     return evolve(area, bottom=bottom, right=Edge(area.left.at + like.width - 1, area.left.moves), whole=like.whole)
 
 
-def _selected(kit: Kit, value: Value, mask: Operand) -> Value:
+def selected(kit: Kit, value: Value, mask: Operand) -> Value:
     """The values where the mask holds, absent elsewhere."""
     tag = kit.emit("select", mask, tag_of(value), np.full((1, 1, 1, 1, 1), 4, dtype=np.uint8))
     shape = broadcast_shape([value.shape, np.shape(mask)[:4] if isinstance(mask, np.ndarray) else mask.shape])
@@ -248,8 +244,8 @@ def _selected(kit: Kit, value: Value, mask: Operand) -> Value:
 def _over(call: Call, values: Area | None, pairs: list[Argumented] | None, finish: Callable[[Kit, list[Value]], Value]) -> Value:
     if pairs is None or values is None:
         return call.kit.error(ExcelError.VALUE)
-    mask = _matches(call, pairs)
-    return finish(call.kit, [_selected(call.kit, call.read(values), mask)])
+    *arrays, chosen = call.read_alike([*(area for area, _ in pairs), values])
+    return finish(call.kit, [selected(call.kit, chosen, _matches(call.kit, arrays, pairs))])
 
 
 def _summed(kit: Kit, parts: list[Value]) -> Value:
@@ -295,11 +291,10 @@ def _countifs(call: Call, *arguments: object) -> Value:
     pairs = _paired(call, arguments)
     if pairs is None:
         return call.kit.error(ExcelError.VALUE)
-    mask = _matches(call, pairs)
-    beyond = pairs[0][0].height * pairs[0][0].width
-    value = call.read(pairs[0][0])
-    beyond -= value.shape[2] * value.shape[3]
-    count = _count_mask(call.kit, mask, value)
+    arrays = call.read_alike([area for area, _ in pairs])
+    height, width = arrays[0].shape[2:]
+    count = call.kit.emit("count", call.kit.stretch(_matches(call.kit, arrays, pairs), height, width))
+    beyond = pairs[0][0].height * pairs[0][0].width - height * width
     blanks = all(decided(criterion(call.kit, call.kit.blank(), condition)) for _, condition in pairs) if beyond else False
     return Value(call.kit.emit("add", count, float(beyond)) if blanks else count)
 
@@ -313,18 +308,21 @@ _SUBTOTALS: dict[int, str] = {1: "AVERAGE", 2: "COUNT", 3: "COUNTA", 4: "MAX", 5
 @lazy("SUBTOTAL", "number (node)+")
 def _subtotal(call: Call, code_node: Node, *nodes: Node) -> Steps:
     code = yield code_node, call.scope
-    number = int(call.constant(call.kit.to_number(call.one(code)), "function number"))
+    value = call.kit.settled(call.kit.to_number(call.one(code)))
+    if not value.kinds & ~ERROR:
+        return value
+    number = int(call.constant(value, "function number"))
     name = _SUBTOTALS.get(number % 100 if number > 100 else number)
     if name is None:
         return call.kit.error(ExcelError.VALUE)
     arguments = []
     for node in nodes:
         result = yield node, call.scope
-        arguments.append([(_without_subtotals(call, value, result), True) for value, _ in call.cells(result)])
+        arguments.append([(without_subtotals(call, value, result), True) for value, _ in call.cells(result)])
     return call.lowering.functions[name].body(call, *arguments)
 
 
-def _without_subtotals(call: Call, value: Value, result: object) -> Value:
+def without_subtotals(call: Call, value: Value, result: object) -> Value:
     """SUBTOTAL leaves out cells that are subtotals themselves."""
     if not isinstance(result, Area) or call.place.size > 1:
         return value
@@ -332,5 +330,5 @@ def _without_subtotals(call: Call, value: Value, result: object) -> Value:
     if inner is None:
         return value
     mask: Known = inner[None, None, : value.shape[2], : value.shape[3], None]
-    return _selected(call.kit, value, call.kit.emit("not", mask))
+    return selected(call.kit, value, call.kit.emit("not", mask))
 

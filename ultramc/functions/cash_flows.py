@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
@@ -24,7 +25,8 @@ def discounted(kit: Kit, parts: Sequence[Value], factor: Operand) -> tuple[Opera
 
     Places count from 0. What is 0 stays 0, whatever the factor.
     """
-    worth, before = ZERO, ZERO
+    worth: Operand = ZERO
+    before: Operand = ZERO
     for part in _placeable(kit, parts):
         places, before = _places(kit, part, before)
         flows = filled(kit, part, 0.0)
@@ -101,10 +103,10 @@ def _rate_of(flows: Sequence[float], times: Sequence[float], guess: float) -> Sc
         return NUM
 
     def worth(rate: float) -> float:
-        return sum(flow / (1 + rate) ** time for flow, time in zip(flows, times, strict=True))
+        return sum(flow / math.pow(1 + rate, time) for flow, time in zip(flows, times, strict=True))
 
     def slope(rate: float) -> float:
-        return sum(-time * flow / (1 + rate) ** (time + 1) for flow, time in zip(flows, times, strict=True))
+        return sum(-time * flow / math.pow(1 + rate, time + 1) for flow, time in zip(flows, times, strict=True))
 
     root = nearest_root(worth, slope, guess)
     return NUM if root is None else root
@@ -135,14 +137,10 @@ def _xirr(call: Call, values: Value, dates: Value, guess: Value | None = None) -
 
 
 def dated_rate(guess: float, values: Sequence[Scalar], dates: Sequence[Scalar]) -> Scalar:
-    flows, days = [float(value or 0.0) for value in values if not isinstance(value, str)], [_day(date) for date in dates]
-    if len(flows) != len(days) or len(flows) != len(values):
-        return NUM if len(values) != len(dates) else ExcelError.VALUE
-    if any(day is None for day in days):
+    if any(isinstance(item, (str, bool)) for item in (*values, *dates)):
         return ExcelError.VALUE
-    times = [(day - days[0]) / 365.0 for day in days]
-    return NUM if min(times, default=-1.0) < 0 else _rate_of(flows, times, guess)
-
-
-def _day(date: Scalar) -> float | None:
-    return float(int(date)) if isinstance(date, float) else None
+    flows = [value for value in values if isinstance(value, float)]
+    days = [float(int(date)) for date in dates if isinstance(date, float)]
+    if not len(flows) == len(days) == len(values) == len(dates) or min(days, default=-1.0) < max(0.0, *days[:1]):
+        return NUM
+    return _rate_of(flows, [(day - days[0]) / 365.0 for day in days], guess)

@@ -38,7 +38,7 @@ def _falling(items: int, taken: int) -> Scalar:
 
 @scalar("PERMUTATIONA", "integer integer")
 def _permutationa(items: float, taken: float) -> Scalar:
-    return NUM if items < 0 or taken < 0 else items**taken
+    return NUM if items < 0 or taken < 0 else math.pow(items, taken)
 
 
 @scalar("COMBINA", "integer integer")
@@ -63,11 +63,11 @@ def _of_integers(name: str, of: Callable[[list[int]], Scalar]) -> None:
     """A function of whole numbers that are not negative. Text is read as numbers, in a reference too; booleans are not."""
 
     def body(values: Sequence[Scalar]) -> Scalar:
-        numbers = [number_in_text(value) if isinstance(value, str) else value for value in values if value is not None]
-        if not all(isinstance(number, float) for number in numbers):
+        read = [number_in_text(value) if isinstance(value, str) else value for value in values if value is not None]
+        numbers = [number for number in read if isinstance(number, float)]
+        if len(numbers) < len(read):
             return VALUE
-        whole = [float(number or 0.0) for number in numbers]
-        return NUM if any(not 0 <= number < LARGEST_INTEGER for number in whole) else of([int(number) for number in whole])
+        return NUM if any(not 0 <= number < LARGEST_INTEGER for number in numbers) else of([int(number) for number in numbers])
 
     @function(name, "(cells)+")
     def with_cells(call: Call, *arguments: Cells) -> Value:
@@ -85,11 +85,11 @@ def _multinomial(numbers: list[int]) -> Scalar:
 
 
 _of_integers("GCD", lambda numbers: float(math.gcd(*numbers)))
-_of_integers("LCM", lambda numbers: _finite(math.lcm(*numbers)))
+_of_integers("LCM", lambda numbers: _finite(math.lcm(*numbers)) if numbers else 0.0)
 _of_integers("MULTINOMIAL", _multinomial)
 
 
-@function("SERIESSUM", "number number number cells")
+@function("SERIESSUM", "number! number! number! cells")
 def _seriessum(call: Call, x: Value, first: Value, step: Value, coefficients: Cells) -> Value:
     return over_elements(call, power_series, [x, first, step], [coefficients])
 
@@ -99,4 +99,5 @@ def power_series(x: float, first: float, step: float, coefficients: Sequence[Sca
         return VALUE
     if x == 0 and first <= 0:
         return NUM
-    return sum(coefficient * x ** (first + place * step) for place, coefficient in enumerate(coefficients) if isinstance(coefficient, float))
+    numbers = [coefficient or 0.0 for coefficient in coefficients if not isinstance(coefficient, (str, ExcelError))]
+    return sum(number * math.pow(x, first + place * step) for place, number in enumerate(numbers))

@@ -8,10 +8,11 @@ import re
 import numpy as np
 from attrs import frozen
 
-from ultramc.functions.kit import BLANK, BOOLEAN, NUMBER, TEXT, Kit, Unroll, Value
+from ultramc.errors import UnsupportedFormula
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, TEXT, Kit, Unroll, Value, text_as_number, tag_of
 from ultramc.functions.text_values import number_in_text
 from ultramc.program import FALSE, Operand, constant
-from ultramc.values import ERROR_NAMES, ExcelError, Scalar
+from ultramc.values import ERROR_NAMES, ExcelError, Kind, Scalar
 
 LARGEST_PRODUCT = 8_000_000  # cells × criteria that are compared at once
 
@@ -52,12 +53,24 @@ def criterion(kit: Kit, cells: Value, condition: Value) -> Operand:
     if math.prod(np.broadcast_shapes(cells.shape, condition.shape)) > max(LARGEST_PRODUCT, 4 * math.prod(cells.shape)):
         raise Unroll
     if not condition.known:
-        return _number_equals(kit, cells, kit.to_number(condition).payload)
+        return _equals_simulated(kit, cells, condition)
     parsed = [Criterion.parse(value) for value in kit.scalars(condition)]
     sorts = {(item.operator, type(item.operand), item.written) for item in parsed}
     if len(sorts) > 1:
         raise Unroll
     return _mask(kit, cells, parsed, condition.shape)
+
+
+def _equals_simulated(kit: Kit, cells: Value, condition: Value) -> Operand:
+    """A simulated criterion is a number, a boolean or an error to be equal to; a blank one is 0."""
+    if condition.kinds & TEXT:
+        raise UnsupportedFormula("a criterion that is simulated text is not supported")
+    condition = kit.settled(condition)
+    mask = kit.emit("and", kit.is_kind(condition, NUMBER | BLANK), _number_equals(kit, cells, condition.payload))
+    booleans = _typed(kit, cells, BOOLEAN, condition.payload, "=")
+    mask = kit.emit("or", mask, kit.emit("and", kit.is_kind(condition, BOOLEAN), booleans))
+    errors = kit.emit("and", kit.is_kind(condition, ERROR), kit.emit("equal", tag_of(cells), tag_of(condition)))
+    return kit.emit("or", mask, errors)
 
 
 def _mask(kit: Kit, cells: Value, parsed: list[Criterion], shape: tuple[int, ...]) -> Operand:
@@ -95,9 +108,7 @@ def _number_equals(kit: Kit, cells: Value, number: Operand) -> Operand:
     mask = kit.emit("and", kit.is_kind(cells, NUMBER), kit.emit("near", cells.payload, number))
     if not cells.kinds & TEXT:
         return mask
-    readings = [number_in_text(text) for text in kit.texts.strings]
-    table = np.array([math.nan if reading is None else reading for reading in readings]).reshape(1, 1, -1, 1, 1)
-    as_number = kit.emit("gather", cells.payload, table)
+    as_number = kit.emit("gather", cells.payload, kit.texts.table(text_as_number))
     text = kit.emit("and", kit.is_kind(cells, TEXT), kit.emit("near", as_number, number))
     return kit.emit("or", mask, text)
 
@@ -119,21 +130,20 @@ def _text_mask(kit: Kit, cells: Value, parsed: list[Criterion], shape: tuple[int
     if operator == "=" and any(_has_wildcard(text) for text in texts):
         if len(set(texts)) > 1:
             raise Unroll
-        return _like(kit, cells, texts[0])
-    codes = np.array([float(kit.texts.code(text)) for text in texts]).reshape(*shape, 1)
-    ranks = kit.texts.ranks()
+        return like(kit, cells, texts[0])
     if not cells.kinds & TEXT:
         return FALSE
-    return kit.emit(
-        "and", kit.is_kind(cells, TEXT), _compared(kit, kit.emit("gather", cells.payload, ranks), kit.emit("gather", codes, ranks), operator)
-    )
+    codes = np.array([float(kit.texts.code(text)) for text in texts]).reshape(*shape, 1)
+    wanted = Value(codes, int(Kind.TEXT), TEXT)
+    key = kit.folded if operator == "=" else kit.rank
+    return kit.emit("and", kit.is_kind(cells, TEXT), _compared(kit, key(cells), key(wanted), operator))
 
 
 def _has_wildcard(text: str) -> bool:
     return any(sign in text for sign in "*?~")
 
 
-def _like(kit: Kit, cells: Value, pattern: str) -> Operand:
+def like(kit: Kit, cells: Value, pattern: str) -> Operand:
     """``*`` any run, ``?`` any character, ``~`` takes the next sign literally."""
     if not cells.kinds & TEXT:
         return FALSE

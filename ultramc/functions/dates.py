@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ultramc.functions import function
+from ultramc.functions import elementwise, function
 from ultramc.functions.kit import ONE, ZERO, Kit, Unroll, Value
 from ultramc.functions.serials import LAST_SERIAL, LEAP_DAY_1900, SHIFT_1904, civil, is_leap, moment, month_length, serial_number
 from ultramc.functions.text_values import date_and_time, truth
@@ -82,7 +82,11 @@ def _civil(kit: Kit, day: Operand) -> tuple[Operand, Operand, Operand]:
     early = kit.emit("less", day, float(LEAP_DAY_1900))
     since = kit.emit("add", kit.emit("select", early, kit.emit("add", day, ONE), day), FIRST_MARCH)
     century_day = kit.emit("sub", since, kit.emit("mul", _floor_div(kit, since, 146_097.0), 146_097.0))
-    leaps = [(-1.0, _floor_div(kit, century_day, 1_460.0)), (1.0, _floor_div(kit, century_day, 36_524.0)), (-1.0, _floor_div(kit, century_day, 146_096.0))]
+    leaps = [
+        (-1.0, _floor_div(kit, century_day, 1_460.0)),
+        (1.0, _floor_div(kit, century_day, 36_524.0)),
+        (-1.0, _floor_div(kit, century_day, 146_096.0)),
+    ]
     year = _floor_div(kit, _weighted(kit, (1.0, century_day), *leaps), 365.0)
     lengths = [(-365.0, year), (-1.0, _floor_div(kit, year, 4.0)), (1.0, _floor_div(kit, year, 100.0))]
     year_day = _weighted(kit, (1.0, century_day), *lengths)
@@ -155,7 +159,7 @@ for _name, _unit, _cycle in (("HOUR", 3600.0, 24.0), ("MINUTE", 60.0, 60.0), ("S
     _clock_part(_name, _unit, _cycle)
 
 
-@_dated("TIME", "integer integer integer")
+@elementwise("TIME", "integer integer integer")
 def _time(kit: Kit, hours: Operand, minutes: Operand, seconds: Operand) -> Operand:
     for part in (hours, minutes, seconds):
         kit.fail(kit.emit("less", 32_767.0, part), ExcelError.NUM)
@@ -167,7 +171,9 @@ def _time(kit: Kit, hours: Operand, minutes: Operand, seconds: Operand) -> Opera
 @_dated("WEEKDAY", "date integer?")
 def _weekday(kit: Kit, date: Operand, kind: Operand = ONE) -> Operand:
     """Kinds 1 and 17 begin with Sunday, 2 and 11 with Monday, 12 with Tuesday …; 3 counts from Monday = 0."""
-    early, late = (kit.emit("and", kit.emit("less_equal", low, kind), kit.emit("less_equal", kind, high)) for low, high in ((1.0, 3.0), (11.0, 17.0)))
+    early, late = (
+        kit.emit("and", kit.emit("less_equal", low, kind), kit.emit("less_equal", kind, high)) for low, high in ((1.0, 3.0), (11.0, 17.0))
+    )
     kit.fail(kit.emit("not", kit.emit("or", early, late)), ExcelError.NUM)
     first = kit.emit("select", late, kit.emit("sub", kind, 9.0), kit.emit("min", kind, 2.0))
     place = kit.emit("modulo", kit.emit("sub", _valid_day(kit, date), first), 7.0)
@@ -425,7 +431,9 @@ def _holidays(call: Call, array: Value | None, shift: int) -> tuple[list[int], V
     cells = call.kit.scalars(array)
     numbers = call.kit.scalars(call.kit.to_number(array))
     wrong = [number for number in numbers if isinstance(number, ExcelError)]
-    days = [math.floor(number) + shift for cell, number in zip(cells, numbers, strict=True) if cell is not None and isinstance(number, float)]
+    days = [
+        math.floor(number) + shift for cell, number in zip(cells, numbers, strict=True) if cell is not None and isinstance(number, float)
+    ]
     return days, call.kit.scalar(wrong[0]) if wrong else call.kit.number(0)
 
 

@@ -1,6 +1,10 @@
-"""Numbers in other bases, Roman numerals, and tests of a number."""
+"""Numbers in other bases, Roman numerals, bits, Bessel functions, and tests of a number."""
 
 from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
 
 from ultramc.functions import elementwise, scalar
 from ultramc.functions.kit import ONE, ZERO, Kit
@@ -157,3 +161,59 @@ def _delta(kit: Kit, x: Operand, y: Operand = ZERO) -> Operand:
 @elementwise("GESTEP", "number! number!?")
 def _gestep(kit: Kit, x: Operand, step: Operand = ZERO) -> Operand:
     return _flag(kit, kit.emit("less_equal", step, x))
+
+
+# Bits
+
+LARGEST_BITS = 2**48
+
+
+def _are_bits(*numbers: float) -> bool:
+    return all(0 <= number < LARGEST_BITS and number == int(number) for number in numbers)
+
+
+def _on_bits(name: str, combine: Callable[[int, int], int]) -> None:
+    @scalar(name, "number! number!")
+    def body(x: float, y: float) -> Scalar:
+        return float(combine(int(x), int(y))) if _are_bits(x, y) else ExcelError.NUM
+
+
+for _name, _combine in (("BITAND", operator.and_), ("BITOR", operator.or_), ("BITXOR", operator.xor)):
+    _on_bits(_name, _combine)
+
+
+def _shifted(number: float, places: float) -> Scalar:
+    if not _are_bits(number) or abs(places) > 53:
+        return ExcelError.NUM
+    result = int(number) << int(places) if places >= 0 else int(number) >> -int(places)
+    return float(result) if result < LARGEST_BITS else ExcelError.NUM
+
+
+@scalar("BITLSHIFT", "number! integer!")
+def _bit_left(number: float, places: float) -> Scalar:
+    return _shifted(number, places)
+
+
+@scalar("BITRSHIFT", "number! integer!")
+def _bit_right(number: float, places: float) -> Scalar:
+    return _shifted(number, -places)
+
+
+# Bessel functions of whole order
+
+
+def _bessel(name: str, function: str, *, positive: bool) -> None:
+    """`positive`: the function has a pole at 0."""
+
+    @scalar(name, "number! integer!")
+    def body(x: float, order: float) -> Scalar:
+        import scipy.special
+
+        if order < 0 or (positive and x <= 0):
+            return ExcelError.NUM
+        value = float(getattr(scipy.special, function)(order, x))
+        return value if math.isfinite(value) else ExcelError.NUM
+
+
+for _name, _function, _pole in (("BESSELJ", "jv", False), ("BESSELI", "iv", False), ("BESSELY", "yv", True), ("BESSELK", "kv", True)):
+    _bessel(_name, _function, positive=_pole)

@@ -6,6 +6,7 @@ Money received is positive, money paid out negative. `due` is not zero where pay
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ultramc.functions import scalar
 from ultramc.functions.algebra import Term, formula, where
@@ -13,6 +14,7 @@ from ultramc.functions.roots import nearest_root
 from ultramc.values import ExcelError, Scalar
 
 NUM, DIV0 = ExcelError.NUM, ExcelError.DIV0
+LONGEST_LIFE = 100_000  # periods of VDB
 
 # Annuities: pv·growth + payment·annuity + fv = 0, where growth = (1 + rate)^periods
 
@@ -95,14 +97,14 @@ def _repaid(rate: Term, periods: Term, pv: Term, first: Term, last: Term, due: T
     return regular + where(first.equals(1) & lag.equals(1), at_once, 0)
 
 
-@formula("CUMPRINC", "number number number number integer number")
+@formula("CUMPRINC", "number! number! number! number! integer! number!")
 def _cumprinc(rate: Term, periods: Term, pv: Term, start: Term, last: Term, due: Term) -> Term:
     first = start.op("ceil")
     _check_span(rate, periods, pv, first, last, due)
     return -_repaid(rate, periods, pv, first, last, due)
 
 
-@formula("CUMIPMT", "number number number number integer number")
+@formula("CUMIPMT", "number! number! number! number! integer! number!")
 def _cumipmt(rate: Term, periods: Term, pv: Term, start: Term, last: Term, due: Term) -> Term:
     first = start.op("ceil")
     _check_span(rate, periods, pv, first, last, due)
@@ -119,13 +121,13 @@ def _ispmt(rate: Term, period: Term, periods: Term, pv: Term) -> Term:
 # Rates
 
 
-@formula("EFFECT", "number integer")
+@formula("EFFECT", "number! integer!")
 def _effect(nominal: Term, periods: Term) -> Term:
     ((nominal <= 0) | (periods < 1)).fails(NUM)
     return (1 + nominal / periods) ** periods - 1
 
 
-@formula("NOMINAL", "number integer")
+@formula("NOMINAL", "number! integer!")
 def _nominal(effective: Term, periods: Term) -> Term:
     ((effective <= 0) | (periods < 1)).fails(NUM)
     return periods * ((1 + effective) ** (1 / periods) - 1)
@@ -152,13 +154,13 @@ def _rate(periods: float, payment: float, pv: float, fv: float = 0.0, due: float
     def balance(rate: float) -> float:
         if abs(rate) < 1e-12:
             return pv + payment * periods + fv
-        growth = (1 + rate) ** periods
+        growth = math.pow(1 + rate, periods)
         return pv * growth + payment * (1 + rate * due) * (growth - 1) / rate + fv
 
     def slope(rate: float) -> float:
         if abs(rate) < 1e-6:
             return pv * periods + payment * periods * ((periods - 1) / 2 + due)
-        growth, steeper = (1 + rate) ** periods, periods * (1 + rate) ** (periods - 1)
+        growth, steeper = math.pow(1 + rate, periods), periods * math.pow(1 + rate, periods - 1)
         annuity = (growth - 1) / rate
         return pv * steeper + payment * ((1 + rate * due) * (steeper - annuity) / rate + due * annuity)
 
@@ -175,13 +177,13 @@ def _fraction_scale(denominator: Term) -> Term:
     return 10 ** denominator.op("log10").op("ceil")
 
 
-@formula("DOLLARDE", "number integer")
+@formula("DOLLARDE", "number! integer!")
 def _dollarde(price: Term, denominator: Term) -> Term:
     whole = price.trunc()
     return whole + (price - whole) * _fraction_scale(denominator) / denominator
 
 
-@formula("DOLLARFR", "number integer")
+@formula("DOLLARFR", "number! integer!")
 def _dollarfr(price: Term, denominator: Term) -> Term:
     whole = price.trunc()
     return whole + (price - whole) * denominator / _fraction_scale(denominator)
@@ -223,21 +225,32 @@ def _db(cost: Term, salvage: Term, life: Term, period: Term, months: Term) -> Te
 
 @scalar("VDB", "number number number number number number? number?")
 def _vdb(cost: float, salvage: float, life: float, start: float, end: float, factor: float = 2.0, stays: float = 0.0) -> Scalar:
-    if min(cost, salvage, start, factor) < 0 or life <= 0 or not start <= end <= life or life > 1e4:
+    if min(cost, salvage, start, factor) < 0 or life <= 0 or not start <= end <= life or life > LONGEST_LIFE:
         return NUM
-    return _declined(cost, salvage, life, end, factor, bool(stays)) - _declined(cost, salvage, life, start, factor, bool(stays))
+
+    def declined(time: float) -> float:
+        """All that is taken off until a time, by the declining balance; in a straight line within a period."""
+        periods, part = int(time), time - int(time)
+        kept = 1 - min(factor / life, 1.0)
+        book, next_book = (max(cost * kept**period, min(salvage, cost)) for period in (periods, periods + 1))
+        return cost - (book + part * (next_book - book))
+
+    switch = math.inf if stays else _switch(declined, cost - salvage, life, start - int(start))
+
+    def total(time: float) -> float:
+        if time <= switch:
+            return declined(time)
+        left = max(cost - salvage - declined(switch), 0.0)
+        return declined(switch) + left * (time - switch) / (life - switch)
+
+    return total(end) - total(start)
 
 
-def _declined(cost: float, salvage: float, life: float, until: float, factor: float, stays: bool) -> float:
-    """Depreciation from 0 to `until`, declining and, unless it stays so, straight-line once that is more.
-
-    A part of a period counts as that part of the period's depreciation.
-    """
-    total, book = 0.0, cost
-    for period in range(math.ceil(until)):
-        declining = min(book * min(factor / life, 1.0), max(book - salvage, 0.0))
-        straight = max(book - salvage, 0.0) / (life - period)
-        amount = declining if stays else max(declining, straight)
-        total += amount * min(until - period, 1.0)
-        book -= amount
-    return total
+def _switch(declined: Callable[[float], float], whole: float, life: float, offset: float) -> float:
+    """When a straight line to the end takes off more than the declining balance: looked at every period from `offset` on."""
+    times = [0.0, *(offset + period for period in range(math.ceil(life - offset)))] if offset else map(float, range(math.ceil(life)))
+    for time in times:
+        step = offset if time == 0 and offset else 1.0
+        if (whole - declined(time)) / (life - time) * step > declined(time + step) - declined(time):
+            return time
+    return math.inf

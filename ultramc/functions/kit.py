@@ -6,6 +6,7 @@ is the common case and costs nothing. `kinds` is the bit set of kinds that may o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -46,6 +47,9 @@ class Texts:
     def __init__(self) -> None:
         self.strings: list[str] = []
         self._codes: dict[str, int] = {}
+        self._folds: dict[str, float] = {}
+        self._tables: dict[Callable[[str], float], tuple[list[float], Known]] = {}
+        self._ranks: Known = np.zeros(0)
 
     def code(self, text: str) -> int:
         code = self._codes.get(text)
@@ -57,11 +61,42 @@ class Texts:
     def text(self, code: float) -> str:
         return self.strings[int(code)]
 
+    def table(self, reading: Callable[[str], float]) -> Known:
+        """What a function makes of each text, as an array to gather from by code. Each text is read once."""
+        readings, known = self._tables.get(reading, ([], _row([])))
+        if len(readings) < len(self.strings):
+            readings += map(reading, self.strings[len(readings) :])
+            known = _row(readings)
+            self._tables[reading] = readings, known
+        return known
+
+    def folded(self, text: str) -> float:
+        """A number that is the same for texts that differ only in case."""
+        return self._folds.setdefault(text.casefold(), float(len(self._folds)))
+
     def ranks(self) -> Known:
         """For each code its place in Excel's order, the same for texts that differ only in case."""
-        folded = [text.casefold() for text in self.strings]
-        place = {text: index for index, text in enumerate(sorted(set(folded)))}
-        return np.array([place[text] for text in folded] or [0], dtype=np.float64).reshape(1, 1, -1, 1, 1)
+        if self._ranks.size < len(self.strings):
+            folded = [text.casefold() for text in self.strings]
+            place = {text: float(index) for index, text in enumerate(sorted(set(folded)))}
+            self._ranks = _row([place[text] for text in folded])
+        return self._ranks
+
+
+def text_as_number(text: str) -> float:
+    """The number that a text stands for; NaN where it stands for none."""
+    from ultramc.functions.text_values import number_in_text
+
+    number = number_in_text(text)
+    return math.nan if number is None else number
+
+
+def _text_as_boolean(text: str) -> float:
+    return {"true": 1.0, "false": 0.0}.get(text.casefold(), math.nan)
+
+
+def _row(items: Sequence[float]) -> Known:
+    return np.array(items or [0.0], dtype=np.float64).reshape(1, 1, -1, 1, 1)
 
 
 def tag_of(value: Value) -> Operand:
@@ -235,6 +270,22 @@ class Kit:
             return Value(payload, yes.tag, yes.kinds)
         return tag_value(payload, self.emit("select", mask, tag_of(yes), tag_of(no)), yes.kinds | no.kinds)
 
+    def stretched(self, value: Value) -> Value:
+        """The same value with payload and tag of its full height and width, for ops that count their elements."""
+        height, width = value.shape[2:]
+        tag = value.tag if isinstance(value.tag, int) else self.stretch(value.tag, height, width)
+        return Value(self.stretch(value.payload, height, width), tag, value.kinds)
+
+    def stretch(self, operand: Operand, height: int, width: int) -> Operand:
+        """An operand that is one row high or one column wide, repeated to that height and width."""
+        rows, columns, high, wide = shape_of(operand)
+        if (high, wide) == (height, width):
+            return operand
+        if isinstance(operand, np.ndarray):
+            return np.broadcast_to(operand, (rows, columns, height, width, 1))
+        places = tuple((top, left) for top in range(0, height, high) for left in range(0, width, wide))
+        return self.emit("join", *[operand] * len(places), size=(height, width), places=places)
+
     def aligned(self, values: Sequence[Value]) -> Sequence[Value]:
         """Arrays of sizes that do not fit each other are filled up with #N/A, as in an array formula."""
         sizes = [value.shape[2:] for value in values]
@@ -266,7 +317,7 @@ class Kit:
             return Value(value.payload)
         payload = value.payload
         if value.kinds & TEXT:
-            value = self._text_as_number(value)
+            value = self._text_read(value, text_as_number, Kind.NUMBER)
             payload = value.payload
         errors = value.kinds & ERROR
         if value.kinds & ABSENT:
@@ -277,40 +328,30 @@ class Kit:
         bad = self.is_kind(value, ERROR)
         return tag_value(payload, self.emit("select", bad, tag_of(value), _TAGS[0]), errors | NUMBER)
 
-    def _text_as_number(self, value: Value) -> Value:
-        from ultramc.functions.text_values import number_in_text
-
-        numbers = [number_in_text(text) for text in self.texts.strings] or [None]
-        table = np.array([0.0 if number is None else number for number in numbers]).reshape(1, 1, -1, 1, 1)
-        bad = np.array([number is None for number in numbers]).reshape(1, 1, -1, 1, 1)
+    def _text_read(self, value: Value, reading: Callable[[str], float], kind: Kind) -> Value:
+        """The value with its text read as numbers or booleans; `#VALUE!` where the reading is NaN."""
         is_text = self.is_kind(value, TEXT)
-        payload = self.emit("select", is_text, self.emit("gather", value.payload, table), value.payload)
-        unreadable = self.emit("and", is_text, self.emit("gather", value.payload, bad))
-        tag = self.emit("select", unreadable, _TAGS[ExcelError.VALUE.kind], self.emit("select", is_text, _TAGS[0], tag_of(value)))
-        return tag_value(payload, tag, value.kinds & ~TEXT | NUMBER | 1 << ExcelError.VALUE.kind)
+        read = self.emit("gather", value.payload, self.texts.table(reading))
+        unreadable = self.emit("and", is_text, self.emit("not", self.emit("is_finite", read)))
+        payload = self.emit("select", is_text, self.emit("select", unreadable, ZERO, read), value.payload)
+        tag = self.emit("select", unreadable, _TAGS[ExcelError.VALUE.kind], self.emit("select", is_text, _TAGS[kind], tag_of(value)))
+        return tag_value(payload, tag, value.kinds & ~TEXT | 1 << kind | 1 << ExcelError.VALUE.kind)
 
     def to_mask(self, value: Value) -> tuple[Operand, Value]:
         """As a condition: a mask, and the tag of its errors. Text other than TRUE and FALSE is `#VALUE!`."""
         if value.kinds & TEXT:
-            value = self._text_as_boolean(value)
+            value = self._text_read(value, _text_as_boolean, Kind.BOOLEAN)
         number = self.to_number(value)
         mask = self.emit("not", self.emit("equal", number.payload, ZERO))
         return mask, self.error_tag([number])
 
-    def _text_as_boolean(self, value: Value) -> Value:
-        words = {"true": 1.0, "false": 0.0}
-        readings = [words.get(text.casefold()) for text in self.texts.strings] or [None]
-        table = np.array([reading or 0.0 for reading in readings]).reshape(1, 1, -1, 1, 1)
-        bad = np.array([reading is None for reading in readings]).reshape(1, 1, -1, 1, 1)
-        is_text = self.is_kind(value, TEXT)
-        payload = self.emit("select", is_text, self.emit("gather", value.payload, table), value.payload)
-        unreadable = self.emit("and", is_text, self.emit("gather", value.payload, bad))
-        tag = self.emit("select", unreadable, _TAGS[ExcelError.VALUE.kind], self.emit("select", is_text, _TAGS[1], tag_of(value)))
-        return tag_value(payload, tag, value.kinds & ~TEXT | BOOLEAN | 1 << ExcelError.VALUE.kind)
-
     def rank(self, value: Value) -> Operand:
         """Text payloads as places in Excel's order of texts; other payloads are of no meaning."""
         return self.emit("gather", value.payload, self.texts.ranks())
+
+    def folded(self, value: Value) -> Operand:
+        """Text payloads as numbers that are equal where the texts are, but for case."""
+        return self.emit("gather", value.payload, self.texts.table(self.texts.folded))
 
     # results
 

@@ -8,7 +8,7 @@ from ultramc.functions import function, lazy
 from ultramc.functions.aggregate import first_error, how_many
 from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Kit, Value
 from ultramc.lowering import Call, Steps
-from ultramc.operators import comparison
+from ultramc.operators import compare
 from ultramc.program import TRUE, Operand, decided
 from ultramc.syntax import Missing, Node
 from ultramc.values import ExcelError, Kind
@@ -18,8 +18,8 @@ NA = 1 << ExcelError.NA.kind
 
 @lazy("IF", "node node? node?")
 def _if(call: Call, condition: Node, yes: Node | None = None, no: Node | None = None) -> Steps:
-    answer = yield condition, call.scope
-    mask, errors = call.kit.to_mask(call.kit.settled(call.one(answer)))
+    answer = call.kit.settled(call.one((yield condition, call.scope)))
+    mask, errors = call.kit.to_mask(answer)
     verdict = decided(mask) if not errors.kinds & ERROR else None
     if verdict is not None and _scalar_mask(mask):
         taken, other = (yes, no) if verdict else (no, yes)
@@ -33,6 +33,8 @@ def _if(call: Call, condition: Node, yes: Node | None = None, no: Node | None = 
         return errors
     first = call.one((yield from _branch(call, yes, True)))
     second = call.one((yield from _branch(call, no, False)))
+    answer, first, second = call.kit.aligned((answer, first, second))
+    mask, errors = call.kit.to_mask(answer)
     return with_errors(call.kit, call.kit.choose(mask, first, second), errors)
 
 
@@ -86,21 +88,22 @@ def _nested(kit: Kit, taken: list[tuple[Operand, Value, Value]]) -> Value:
 @lazy("SWITCH", "node node (node)+")
 def _switch(call: Call, subject: Node, *nodes: Node) -> Steps:
     answer = yield subject, call.scope
-    value = call.one(answer)
+    value = call.kit.settled(call.one(answer))
     taken: list[tuple[Operand, Value, Value]] = []
     for case, branch in zip(nodes[::2], nodes[1::2], strict=False):
         other = yield case, call.scope
-        mask = comparison(call.kit, "=", value, call.one(other))
-        if decided(mask) is False:
+        mask, errors = call.kit.to_mask(compare(call.kit, "=", value, call.one(other)))
+        verdict = decided(mask) if not errors.kinds & ERROR else None
+        if verdict is False:
             call.skip(branch)
             continue
         result = yield branch, call.scope
-        taken.append((mask, value, call.one(result)))
-        if decided(mask) is True:
+        taken.append((mask, errors, call.one(result)))
+        if verdict is True:
             return _nested(call.kit, taken)
     if len(nodes) % 2:
         result = yield nodes[-1], call.scope
-        taken.append((TRUE, value, call.one(result)))
+        taken.append((TRUE, Value(ZERO), call.one(result)))
     return _nested(call.kit, taken)
 
 
@@ -145,6 +148,7 @@ def _if_error(name: str, kinds: int) -> None:
         other = call.one((yield instead, call.scope))
         if other.kinds & BLANK:
             other = call.kit.choose(call.kit.is_kind(other, BLANK), call.kit.number(0), other)
+        value, other = call.kit.aligned((value, other))
         return call.kit.choose(call.kit.is_kind(value, kinds), other, value)
 
 
@@ -230,7 +234,7 @@ for _name, _kinds in (
 
 
 def _parity(name: str, remainder: float) -> None:
-    @function(name, "number")
+    @function(name, "number!")
     def body(call: Call, value: Value) -> Value:
         kit = call.kit
         size = kit.emit("trunc", kit.emit("abs", value.payload))

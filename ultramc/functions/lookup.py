@@ -12,13 +12,13 @@ from ultramc import syntax
 from ultramc.address import MAX_COLUMN, MAX_ROW, RangeRef, column_letters, quoted
 from ultramc.errors import FormulaSyntaxError
 from ultramc.functions import function, lazy, scalar
-from ultramc.functions.criteria import wildcard
-from ultramc.functions.kit import ERROR, NUMBER, ONE, ZERO, Area, Areas, Edge, Kit, Unroll, Value, tag_value
+from ultramc.functions.criteria import like, wildcard
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Edge, Kit, Unroll, Value, tag_value
 from ultramc.functions.logic import with_errors
 from ultramc.lowering import Call, Result, Steps
 from ultramc.operators import comparison
 from ultramc.parser import parse
-from ultramc.program import Known, Operand
+from ultramc.program import FALSE, Known, Operand, constant, decided
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Scalar
@@ -30,30 +30,92 @@ EXACT, BELOW, ABOVE, WILDCARD = 0, -1, 1, 2  # XMATCH's match modes
 
 def take(kit: Kit, array: Value, position: Operand) -> Value:
     """The elements of an array at 0-based positions, row by row."""
-    payload = array.payload
-    if isinstance(payload, np.ndarray):
-        payload = np.broadcast_to(payload, (*array.shape, payload.shape[4]))
+    array = kit.stretched(array)
     tag = array.tag if isinstance(array.tag, int) else kit.emit("gather", position, array.tag)
-    return tag_value(kit.emit("gather", position, payload), tag, array.kinds)
+    return tag_value(kit.emit("gather", position, array.payload), tag, array.kinds)
 
 
 # Where in a row or column a key stands: 0-based positions, -1 where it is not found
 
 
 def find(kit: Kit, key: Value, table: Value, mode: int, *, from_end: bool = False) -> Operand:
-    """Positions of `key` among the elements of `table`, by XMATCH's modes."""
+    """Positions of `key` among the elements of `table`, by XMATCH's modes.
+
+    The nearest match in a simulated array of mixed kinds takes it to be sorted; any other is Excel's binary search.
+    """
     if key.known and table.known and table.shape[:2] == (1, 1):
         return _find_known(kit, key, table, mode, from_end)
     if math.prod(np.broadcast_shapes(key.shape, table.shape)) > WIDEST_COMPARISON:
         raise Unroll
     if mode in (EXACT, WILDCARD):
-        return kit.emit("last_true" if from_end else "first_true", comparison(kit, "=", key, table))
-    return _nearest(kit, key, table, mode)
+        hits = _matching(kit, key, table) if mode == WILDCARD and _has_pattern(kit, key) else _compared(kit, "=", table, key)
+        return kit.emit("last_true" if from_end else "first_true", hits)
+    if not table.kinds & ~(NUMBER | ERROR):
+        return _nearest_number(kit, key, table, mode)
+    if table.known and table.shape[:2] != (1, 1):
+        raise Unroll
+    if table.known and not key.kinds & (TEXT | BOOLEAN):
+        return _nearest_known(kit, key, table, mode)
+    return kit.emit("last_true", _compared(kit, "<=" if mode == BELOW else ">=", table, key))
 
 
-def _nearest(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
-    """The last element not above the key of an ascending array, or not below it of a descending one."""
-    return kit.emit("last_true", comparison(kit, "<=" if mode == BELOW else ">=", table, key))
+def _compared(kit: Kit, operator: str, table: Value, key: Value) -> Operand:
+    """A mask: a key is compared with elements of its own kind only, and a blank one with numbers."""
+    if key.kinds & BLANK:
+        key = kit.choose(kit.is_kind(key, BLANK), kit.number(0), key)
+    alike: Operand = FALSE
+    for kinds in (NUMBER, TEXT, BOOLEAN):
+        alike = kit.emit("or", alike, kit.emit("and", kit.is_kind(table, kinds), kit.is_kind(key, kinds)))
+    return kit.emit("and", alike, comparison(kit, operator, table, key))
+
+
+def _has_pattern(kit: Kit, key: Value) -> bool:
+    return key.known and any(_is_pattern(item) for item in kit.scalars(key))
+
+
+def _matching(kit: Kit, key: Value, table: Value) -> Operand:
+    patterns = set(kit.scalars(key))
+    if len(patterns) > 1:
+        raise Unroll
+    return like(kit, table, str(patterns.pop()))
+
+
+def _nearest_number(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
+    """Excel's binary search among numbers, which need be in no order, step by step."""
+    count = table.shape[2] * table.shape[3]
+    low, high, found = ZERO, constant(count - 1.0), constant(-1.0)
+    for _ in range(count.bit_length()):
+        middle = kit.emit("floor", kit.emit("mul", kit.emit("add", low, high), 0.5))
+        fits = _compared(kit, "<=" if mode == BELOW else ">=", take(kit, table, middle), key)
+        fits = kit.emit("and", fits, kit.emit("less_equal", low, high))
+        found = kit.emit("select", fits, middle, found)
+        low = kit.emit("select", fits, kit.emit("add", middle, ONE), low)
+        high = kit.emit("select", fits, high, kit.emit("sub", middle, ONE))
+    return found
+
+
+def _nearest_known(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
+    """The same of a known array in which numbers stand among blanks and text: by what it gives at and between its numbers."""
+    elements = kit.scalars(table)
+    numbers = sorted({sort_key(element)[1] for element in elements if _is_number(element)}) or [0.0]
+    places = {number: float(2 * rank + 1) for rank, number in enumerate(numbers)}
+    ranked = [places[sort_key(element)[1]] if _is_number(element) else element for element in elements]
+    found = [_sorted_position(float(place), ranked, mode) for place in range(2 * len(numbers) + 1)]
+    values, positions = (np.array(items, dtype=np.float64).reshape(1, 1, -1, 1, 1) for items in (numbers, found))
+    return kit.emit("gather", _place_among(kit, key.payload, values), positions)
+
+
+def _is_number(element: Scalar) -> bool:
+    return isinstance(element, float) and not isinstance(element, bool)
+
+
+def _place_among(kit: Kit, x: Operand, values: Known) -> Operand:
+    """2 i + 1 for the i-th of ascending values, 2 i between it and the one before."""
+    rank = kit.emit("search", x, values)
+    before = kit.emit("sub", rank, ONE)
+    at, just_above = (kit.emit("near", x, kit.emit("gather", index, values)) for index in (rank, before))
+    step = kit.emit("select", at, ONE, kit.emit("select", just_above, -1.0, ZERO))
+    return kit.emit("add", kit.emit("mul", rank, 2.0), step)
 
 
 def _find_known(kit: Kit, key: Value, table: Value, mode: int, from_end: bool) -> Known:
@@ -72,17 +134,17 @@ def _exact_positions(keys: Sequence[Scalar], elements: Sequence[Scalar], from_en
             continue
         if from_end or sort_key(element) not in places:
             places[sort_key(element)] = position
-    return [_like(item, elements) if wildcards and _is_pattern(item) else places.get(sort_key(item), -1) for item in keys]
+    return [_like(item, elements, from_end) if wildcards and _is_pattern(item) else places.get(sort_key(item), -1) for item in keys]
 
 
 def _is_pattern(item: Scalar) -> bool:
     return isinstance(item, str) and any(sign in item for sign in "*?~")
 
 
-def _like(pattern: Scalar, elements: Sequence[Scalar]) -> int:
+def _like(pattern: Scalar, elements: Sequence[Scalar], from_end: bool) -> int:
     expression = wildcard(str(pattern))
-    found = (position for position, element in enumerate(elements) if isinstance(element, str) and expression.fullmatch(element))
-    return next(found, -1)
+    found = [position for position, element in enumerate(elements) if isinstance(element, str) and expression.fullmatch(element)]
+    return found[-1 if from_end else 0] if found else -1
 
 
 def sort_key(value: Scalar) -> tuple[int, float | str]:
@@ -123,8 +185,12 @@ def _same_kind(middle: int, low: int, high: int, elements: Sequence[Scalar], kin
 
 def _located(kit: Kit, value: Value, key: Value, position: Operand) -> Value:
     """The value, #N/A where the position is none, the key's error where it has one."""
-    missing = kit.emit("less", position, ZERO)
-    return with_errors(kit, kit.fail_where(value, missing, ExcelError.NA), kit.error_tag([key]))
+    return with_errors(kit, overridden(kit, value, kit.emit("less", position, ZERO), ExcelError.NA), kit.error_tag([key]))
+
+
+def overridden(kit: Kit, value: Value, mask: Operand, error: ExcelError) -> Value:
+    """The value, but `error` where the mask holds, whatever there was."""
+    return kit.choose(mask, kit.error(error), value) if decided(mask) is not False else value
 
 
 @function("MATCH", "any array number?")
@@ -140,13 +206,22 @@ def _match(call: Call, key: Value, table: Value, kind: Value | None = None) -> V
 
 @function("XMATCH", "any array number? number?")
 def _xmatch(call: Call, key: Value, table: Value, mode: Value | None = None, search: Value | None = None) -> Value:
-    position = _x_position(call, key, table, mode, search)
+    modes = _x_modes(call, mode, search)
+    if modes is None or 1 not in table.shape[2:]:
+        return call.kit.error(ExcelError.VALUE)
+    position = _x_position(call, key, table, *modes)
     return _located(call.kit, Value(call.kit.emit("add", position, ONE)), key, position)
 
 
-def _x_position(call: Call, key: Value, table: Value, mode: Value | None, search: Value | None) -> Operand:
-    kind = 0 if mode is None else int(call.constant(mode, "match mode"))
-    direction = 1 if search is None else int(call.constant(search, "search mode"))
+def _x_modes(call: Call, mode: Value | None, search: Value | None) -> tuple[int, int] | None:
+    """Match and search mode; None where there is no such mode."""
+    kind = 0.0 if mode is None else call.constant(mode, "match mode") // 1
+    direction = 1.0 if search is None else call.constant(search, "search mode") // 1
+    return (int(kind), int(direction)) if kind in (EXACT, BELOW, ABOVE, WILDCARD) and direction in (1, -1, 2, -2) else None
+
+
+def _x_position(call: Call, key: Value, table: Value, kind: int, direction: int) -> Operand:
+    """As XMATCH finds it. `table` is one row or one column."""
     if kind in (EXACT, WILDCARD) or direction in (2, -2):
         return find(call.kit, key, table, kind, from_end=direction == -1)
     if not (key.known and table.known):
@@ -171,8 +246,11 @@ def _xlookup(
     call: Call, key: Value, table: Value, results: Value, instead: Value | None = None, mode: Value | None = None, search: Value | None = None
 ) -> Value:
     kit = call.kit
-    position = _x_position(call, key, table, mode, search)
     height, width = results.shape[2:]
+    modes = _x_modes(call, mode, search)
+    if modes is None or table.shape[2:] not in ((height, 1), (1, width)):
+        return kit.error(ExcelError.VALUE)
+    position = _x_position(call, key, table, *modes)
     if table.shape[3] == 1:
         index = kit.emit("add", kit.emit("mul", position, float(width)), _steps(width, 1, axis=3))
     else:
@@ -190,19 +268,32 @@ def _steps(count: int, step: int, *, axis: int) -> Known:
     return (np.arange(count, dtype=np.float64) * step).reshape(shape)
 
 
-def _vertical(call: Call, key: Value, table: Value, index: Value, approximate: Value | None, *, across: bool) -> Value:
+def _vertical(call: Call, key: Value, source: Result, index: Value, approximate: Value | None, *, across: bool) -> Value:
     kit = call.kit
+    table = _array(call, source)
     height, width = table.shape[2:]
     nearest, errors = kit.to_mask(approximate) if approximate is not None else (None, Value(ZERO))
     mode = BELOW if nearest is None or call.constant(kit.boolean(nearest), "range_lookup") else WILDCARD
-    lines = _part(kit, table, 1, width) if across else _part(kit, table, height, 1)
+    lines = _first_line(call, source, across=across)
     position = find(kit, key, lines, mode)
     line = kit.emit("sub", kit.emit("trunc", index.payload), ONE)
     flat = kit.emit("add", kit.emit("mul", line, float(width)), position) if across else kit.emit("add", kit.emit("mul", position, float(width)), line)
-    found = kit.fail_where(take(kit, table, flat), kit.emit("less_equal", float(height if across else width), line), ExcelError.REF)
-    result = _located(kit, found, key, position)
-    result = with_errors(kit, result, kit.error_tag([index, errors]))
-    return kit.fail_where(result, kit.emit("less", line, ZERO), ExcelError.VALUE) if index.known else result
+    result = _located(kit, take(kit, table, flat), key, position)
+    result = overridden(kit, result, kit.emit("less_equal", float(height if across else width), line), ExcelError.REF)
+    result = overridden(kit, result, kit.emit("less", line, ZERO), ExcelError.VALUE)
+    return with_errors(kit, result, kit.error_tag([key, index, errors]))
+
+
+def _array(call: Call, source: Result) -> Value:
+    return source if isinstance(source, Value) else call.read(source)
+
+
+def _first_line(call: Call, source: Result, *, across: bool) -> Value:
+    """Where a table is looked up: read on its own, so that it is known where it is known, whatever the rest holds."""
+    if isinstance(source, Area):
+        return call.read(evolve(source, bottom=source.top) if across else evolve(source, right=source.left))
+    table = _array(call, source)
+    return _part(call.kit, table, 1, table.shape[3]) if across else _part(call.kit, table, table.shape[2], 1)
 
 
 def _part(kit: Kit, table: Value, height: int, width: int) -> Value:
@@ -210,18 +301,18 @@ def _part(kit: Kit, table: Value, height: int, width: int) -> Value:
     cut = {"rows": 1, "columns": 1, "height": height, "width": width, "row_step": 0, "column_step": 0, "top": 0, "left": 0}
     if table.shape[:2] != (1, 1):
         raise Unroll
-    full = np.broadcast_to(table.payload, (*table.shape, 1)) if isinstance(table.payload, np.ndarray) else table.payload
+    table = kit.stretched(table)
     tag = table.tag if isinstance(table.tag, int) else kit.emit("window", table.tag, **cut)
-    return tag_value(kit.emit("window", full, **cut), tag, table.kinds)
+    return tag_value(kit.emit("window", table.payload, **cut), tag, table.kinds)
 
 
-@function("VLOOKUP", "any array number any?")
-def _vlookup(call: Call, key: Value, table: Value, index: Value, approximate: Value | None = None) -> Value:
+@function("VLOOKUP", "any area number any?")
+def _vlookup(call: Call, key: Value, table: Result, index: Value, approximate: Value | None = None) -> Value:
     return _vertical(call, key, table, index, approximate, across=False)
 
 
-@function("HLOOKUP", "any array number any?")
-def _hlookup(call: Call, key: Value, table: Value, index: Value, approximate: Value | None = None) -> Value:
+@function("HLOOKUP", "any area number any?")
+def _hlookup(call: Call, key: Value, table: Result, index: Value, approximate: Value | None = None) -> Value:
     return _vertical(call, key, table, index, approximate, across=True)
 
 
@@ -234,7 +325,9 @@ def _lookup(call: Call, key: Value, table: Value, results: Value | None = None) 
         line = kit.number(height if across else width)
         return _vertical(call, key, table, line, None, across=across)
     position = find(kit, key, table, BELOW)
-    return _located(kit, take(kit, table if results is None else results, position), key, position)
+    source = table if results is None else results
+    found = overridden(kit, take(kit, source, position), kit.emit("less_equal", float(math.prod(source.shape[2:])), position), ExcelError.NA)
+    return _located(kit, found, key, position)
 
 
 # References
@@ -247,6 +340,8 @@ def _index(call: Call, source: Result, row: Value | None = None, column: Value |
         if not 1 <= chosen <= len(source.parts):
             return call.kit.error(ExcelError.REF)
         source = source.parts[chosen - 1]
+    elif area is not None and call.constant(area, "area number") // 1 != 1:
+        return call.kit.error(ExcelError.REF)
     height, width = (source.height, source.width) if isinstance(source, Area) else source.shape[2:]
     lines = _lines(call, row, column, height, width)
     errors = call.kit.error_tag([line for line in lines if line is not None])
@@ -286,20 +381,27 @@ def _index_area(call: Call, source: Area, row: int, column: int) -> Result:
 def _index_value(call: Call, source: Result, lines: tuple[Value, Value], errors: Value) -> Value:
     kit = call.kit
     array = call.read(source) if isinstance(source, Area) else source
-    height, width = array.shape[2:]
-    row, column = (_line(kit, line, size, axis) for line, size, axis in zip(lines, (height, width), (2, 3), strict=True))
-    position = kit.emit("add", kit.emit("mul", row, float(width)), column)
-    outside = kit.emit("or", kit.emit("less_equal", float(height), row), kit.emit("less_equal", float(width), column))
+    used = array.shape[2:]
+    size = (source.height, source.width) if isinstance(source, Area) else used
+    row, column = (_line(kit, line, length, axis) for line, length, axis in zip(lines, used, (2, 3), strict=True))
+    found = take(kit, array, kit.emit("add", kit.emit("mul", row, float(used[1])), column))
+    if size != used:  # a reference was cut to the used cells
+        found = kit.choose(_beyond(kit, row, column, used), kit.blank(), found)
+    found = overridden(kit, found, _beyond(kit, row, column, size), ExcelError.REF)
     negative = kit.emit("or", kit.emit("less", row, ZERO), kit.emit("less", column, ZERO))
-    found = kit.fail_where(take(kit, array, position), outside, ExcelError.REF)
-    return with_errors(kit, kit.fail_where(found, negative, ExcelError.VALUE), errors)
+    return with_errors(kit, overridden(kit, found, negative, ExcelError.VALUE), errors)
+
+
+def _beyond(kit: Kit, row: Operand, column: Operand, size: tuple[int, int]) -> Operand:
+    return kit.emit("or", kit.emit("less_equal", float(size[0]), row), kit.emit("less_equal", float(size[1]), column))
 
 
 def _line(kit: Kit, line: Value, size: int, axis: int) -> Operand:
     """0-based rows or columns: all of them where the number is 0."""
     whole = kit.emit("trunc", line.payload)
     if not isinstance(whole, np.ndarray):
-        return kit.emit("sub", whole, ONE)
+        before = kit.emit("sub", whole, ONE)
+        return kit.emit("select", kit.emit("equal", whole, ZERO), ZERO, before) if size == 1 else before
     if (whole == 0).all():
         return _steps(size, 1, axis=axis)
     if (whole == 0).any():
@@ -392,8 +494,8 @@ def _absolute(tree: Node, place: RangeRef) -> Node:
 
 def _coordinates(call: Call, area: Result, *, down: bool) -> Value:
     """Row or column numbers: of the block's own cells, or of an area's first line (all its lines in an array)."""
-    if isinstance(area, Areas) or isinstance(area, Value):
-        return call.kit.error(ExcelError.VALUE) if isinstance(area, Areas) or not area.kinds & ERROR else area
+    if not isinstance(area, Area):
+        return call.kit.error(ExcelError.VALUE)
     edge = area.top if down else area.left
     length = call.place.height if down else call.place.width
     block = np.arange(length if edge.moves else 1, dtype=np.float64) + edge.at

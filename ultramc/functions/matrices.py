@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,28 +34,29 @@ def _mmult(call: Call, left: Value, right: Value) -> Value:
         return kit.error(VALUE)
     if height * inner * width > LARGEST_PRODUCT:
         raise call.refuse("of matrices this large is not supported")
-    entries = [[_entry(kit, left, right, row, column) for column in range(width)] for row in range(height)]
-    places = tuple((row, column) for row in range(height) for column in range(width))
-    flat = [entry for line in entries for entry in line]
-    payload = flat[0] if len(flat) == 1 else kit.emit("join", *flat, size=(height, width), places=places)
+    terms = [kit.emit("mul", _column(kit, left, place), _row(kit, right, place)) for place in range(inner)]
+    payload = reduce(lambda x, y: kit.emit("add", x, y), terms)
     result = kit.with_tag(payload, first_error(kit, [left, right]))
     for matrix in (left, right):
         result = kit.fail_where(result, _not_numbers(kit, matrix), VALUE)
     return result
 
 
-def _entry(kit: Kit, left: Value, right: Value, row: int, column: int) -> Operand:
-    inner, width = left.shape[3], right.shape[3]
-    along = _taken(kit, left, np.arange(inner) + row * inner)
-    down = _taken(kit, right, np.arange(inner) * width + column)
-    return kit.emit("sum", kit.emit("mul", along, down))
+def _column(kit: Kit, matrix: Value, place: int) -> Operand:
+    height, width = matrix.shape[2:]
+    return _taken(kit, matrix, (np.arange(height) * width + place).reshape(-1, 1))
+
+
+def _row(kit: Kit, matrix: Value, place: int) -> Operand:
+    width = matrix.shape[3]
+    return _taken(kit, matrix, (np.arange(width) + place * width).reshape(1, -1))
 
 
 def _taken(kit: Kit, matrix: Value, places: Known) -> Operand:
     payload = matrix.payload
     if isinstance(payload, np.ndarray):
         payload = np.broadcast_to(payload, (*matrix.shape, 1))
-    return kit.emit("gather", places.astype(np.float64).reshape(1, 1, -1, 1, 1), payload)
+    return kit.emit("gather", places.astype(np.float64)[None, None, :, :, None], payload)
 
 
 def _of_square(name: str, of: Callable[[Matrix], Matrix | None]) -> None:
@@ -77,7 +79,7 @@ def _of_square(name: str, of: Callable[[Matrix], Matrix | None]) -> None:
 
 def _inverse(matrix: Matrix) -> Matrix | None:
     try:
-        return np.linalg.inv(matrix)
+        return np.linalg.inv(matrix).astype(np.float64)
     except np.linalg.LinAlgError:
         return None
 

@@ -21,8 +21,8 @@ from ultramc.values import ExcelError, Scalar, to_text
 
 LONGEST_FORMAT = 255  # characters that Excel takes as a format
 
-MONTHS = "January February March April May June July August September October November December".split()
-DAYS = "Saturday Sunday Monday Tuesday Wednesday Thursday Friday".split()  # by serial number modulo 7
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+DAYS = ["Saturday", "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]  # by serial number modulo 7
 
 _TOKEN = re.compile(
     r"""
@@ -147,7 +147,7 @@ def _with_minutes(tokens: Sequence[Token]) -> tuple[Token, ...]:
         if token.kind == "date" and token.text in ("m", "mm"):
             before = tokens[times[place - 1]].text[0] if place else ""
             after = tokens[times[place + 1]].text[0] if place + 1 < len(times) else ""
-            if before == "h" or after == "s":
+            if before in ("h", "s") or after == "s":
                 result[index] = Token("minute", token.text)
     return tuple(_elapsed_too(token, result) for token in result)
 
@@ -163,10 +163,11 @@ def _elapsed_too(token: Token, tokens: Sequence[Token]) -> Token:
 
 
 def _text_shown(text: str, sections: Sequence[Section]) -> str:
-    for section in (sections[3:4] or sections[-1:]) if len(sections) in (1, 4) or sections[-1].has("mark") else ():
-        if any(token.text == "@" for token in section.tokens) or len(sections) == 4:
-            return "".join(text if token == AT else token.text for token in section.tokens if token == AT or token.kind == "literal")
-    return text
+    """By the fourth section, or the last one if it has ``@``."""
+    tokens = sections[-1].tokens
+    if len(sections) < 4 and AT not in tokens:
+        return text
+    return "".join(text if token == AT else token.text for token in tokens if token == AT or token.kind == "literal")
 
 
 AT = Token("mark", "@")
@@ -177,7 +178,8 @@ def _number_shown(number: float, sections: Sequence[Section], date1904: bool) ->
     if section is None:
         return ExcelError.VALUE
     if section.has("date", "elapsed", "minute", "half"):
-        return _date_shown(number, section, SHIFT_1904 if date1904 else 0)
+        shown = _date_shown(abs(number) if date1904 else number, section, SHIFT_1904 if date1904 else 0)
+        return f"-{shown}" if date1904 and number < 0 and isinstance(shown, str) else shown
     if section.has("general") or AT in section.tokens:
         return _general_shown(number if signed else abs(number), section)
     shown = _figures_shown(abs(number), section)
@@ -186,10 +188,9 @@ def _number_shown(number: float, sections: Sequence[Section], date1904: bool) ->
 
 
 def _number_sections(sections: Sequence[Section]) -> Sequence[Section]:
-    """Without a section for text only."""
-    if len(sections) == 4 or (len(sections) > 1 and AT in sections[-1].tokens):
-        return sections[:-1] if len(sections) < 4 else sections[:3]
-    return sections
+    """Without the section for text."""
+    for_text = len(sections) == 4 or (len(sections) > 1 and AT in sections[-1].tokens)
+    return sections[:-1] if for_text else sections
 
 
 def _chosen(number: float, sections: Sequence[Section]) -> tuple[Section | None, bool]:
@@ -252,11 +253,11 @@ GENERAL_WIDTH = 11
 
 
 def _plain(size: float, exponent: int) -> str:
-    text = _rounded(decimal_of(size), max(0, min(9, 9 - exponent)) if exponent >= -4 else 12)
+    text = rounded(decimal_of(size), max(0, min(9, 9 - exponent)) if exponent >= -4 else 12)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _rounded(number: Decimal, places: int) -> str:
+def rounded(number: Decimal, places: int) -> str:
     """Halves away from zero."""
     scaled = number.scaleb(places).to_integral_value(ROUND_HALF_UP)
     return f"{scaled.scaleb(-places):.{places}f}"
@@ -264,15 +265,18 @@ def _rounded(number: Decimal, places: int) -> str:
 
 def _general_shown(number: float, section: Section) -> str:
     text = general(number)
-    return "".join(text if token == AT or token.kind == "general" else token.text for token in section.tokens if token.kind != "mark" or token == AT)
+    return "".join(
+        text if token == AT or token.kind == "general" else token.text for token in section.tokens if token.kind != "mark" or token == AT
+    )
 
 
 def _figures_shown(number: float, section: Section) -> str:
     tokens = section.tokens
     if not section.has("digit"):
         return "".join(token.text for token in tokens if token.kind == "literal" or token.text == "%")
-    if any(token == SLASH for token in tokens):
-        return _fraction_shown(number, tokens)
+    fraction = _FractionFormat.of(tokens)
+    if fraction is not None:
+        return _fraction_shown(number, fraction)
     exponent = next((index for index, token in enumerate(tokens) if token.kind == "exponent"), None)
     if exponent is not None:
         return _exponent_shown(decimal_of(number), tokens, exponent)
@@ -289,7 +293,7 @@ def _decimal_shown(number: Decimal, tokens: Sequence[Token]) -> str:
     scale = _scale(tokens, digits, point)
     commas = COMMA in _inner(whole)
     places = sum(token.kind == "digit" for token in fraction)
-    whole_digits, _, fraction_digits = _rounded(number.scaleb(-3 * scale), places).partition(".")
+    whole_digits, _, fraction_digits = rounded(number.scaleb(-3 * scale), places).partition(".")
     text = _whole_shown(whole_digits.lstrip("0"), whole, commas=commas)
     return text + ("." if point < len(tokens) else "") + _decimals_shown(fraction_digits, fraction)
 
@@ -358,12 +362,13 @@ def _exponent_shown(number: Decimal, tokens: Sequence[Token], at: int) -> str:
     sign = "-" if power < 0 else "+" if tokens[at].text[1] == "+" else ""
     first = next((index for index, token in enumerate(tail) if token.kind == "digit"), len(tail))
     lead = _literals(tail[:first])
-    return f"{_mantissa_shown(number.scaleb(-power), mantissa, point, places)}{tokens[at].text[0]}{lead}{sign}{_whole_shown(str(abs(power)), tail[first:], commas=False)}"
+    digits = _whole_shown(str(abs(power)), tail[first:], commas=False)
+    return f"{_mantissa_shown(number.scaleb(-power), mantissa, point, places)}{tokens[at].text[0]}{lead}{sign}{digits}"
 
 
 def _mantissa_shown(number: Decimal, tokens: Sequence[Token], point: int, places: int) -> str:
     whole = [Token("digit", "0") if token.kind == "digit" and not number else token for token in tokens[:point]]
-    digits, _, fraction = _rounded(number, places).partition(".")
+    digits, _, fraction = rounded(number, places).partition(".")
     text = _whole_shown(digits.lstrip("0"), whole, commas=COMMA in _inner(whole))
     return text + ("." if point < len(tokens) else "") + _decimals_shown(fraction, tokens[point + 1 :])
 
@@ -376,52 +381,62 @@ def _power(number: Decimal, wide: int, places: int) -> int:
     if not number:
         return 0
     power = number.adjusted() // wide * wide
-    carried = Decimal(_rounded(number.scaleb(-power), places)).adjusted() >= wide  # 9.99 became 10.0
+    carried = Decimal(rounded(number.scaleb(-power), places)).adjusted() >= wide  # 9.99 became 10.0
     return power + wide if carried else power
 
 
-def _fraction_shown(number: float, tokens: Sequence[Token]) -> str:
-    """Whole part, numerator and denominator; without a whole part the fraction is improper."""
-    slash = tokens.index(SLASH)
-    start = slash - 1
-    while start >= 0 and tokens[start].kind != "digit":
-        start -= 1
-    first = start
-    while first > 0 and tokens[first - 1].kind == "digit":
-        first -= 1
-    last = slash + 1
-    while last < len(tokens) and (tokens[last].kind == "digit" or tokens[last].text.isdigit() or (tokens[last].text == " " and last == slash + 1)):
-        last += 1
-    whole, above, below = tokens[:first], tokens[first:slash], tokens[slash + 1 : last]
-    separate = any(token.kind == "digit" for token in whole)
-    value = Fraction(decimal_of(number))
-    units, rest = divmod(value, 1) if separate else (0, value)
-    top, bottom = _approximated(rest, below)
-    if separate and top == bottom:
+@frozen
+class _FractionFormat:
+    """What stands before the numerator, at it, after the slash, and behind; without a digit before, the fraction is improper."""
+
+    whole: Sequence[Token]
+    above: Sequence[Token]
+    below: Sequence[Token]
+    rest: Sequence[Token]
+
+    @classmethod
+    def of(cls, tokens: Sequence[Token]) -> _FractionFormat | None:
+        slash = tokens.index(SLASH) if SLASH in tokens else 0
+        first = slash
+        while first and tokens[first - 1].kind == "digit":
+            first -= 1
+        last = slash + 1
+        while last < len(tokens) and (tokens[last].kind == "digit" or tokens[last].text in _FIGURES):
+            last += 1
+        return cls(tokens[:first], tokens[first:slash], tokens[slash + 1 : last], tokens[last:]) if first < slash < last - 1 else None
+
+    @property
+    def mixed(self) -> bool:
+        return any(token.kind == "digit" for token in self.whole)
+
+
+_FIGURES = frozenset("123456789")
+
+
+def _fraction_shown(number: float, form: _FractionFormat) -> str:
+    units, rest = divmod(Fraction(decimal_of(number)), 1) if form.mixed else (0, Fraction(decimal_of(number)))
+    top, bottom = _approximated(rest, form.below)
+    if form.mixed and top == bottom:
         units, top = units + 1, 0
-    return _fraction_parts(int(units), top, bottom, (whole, above, below, tokens[last:]))
+    shown = _whole_shown(str(units) if units or (form.mixed and not top) else "", form.whole, commas=False)
+    return shown + _fraction_part(top, bottom, form) + _literals(form.rest)
+
+
+def _fraction_part(top: int, bottom: int, form: _FractionFormat) -> str:
+    """A fraction of 0 beside a whole part leaves blanks."""
+    if form.mixed and not top:
+        return " " * (len(form.above) + 1 + len(form.below))
+    numerator = _whole_shown(str(top), form.above, commas=False)
+    return f"{numerator}/{str(bottom).ljust(len(form.below) if form.below[0].text == '?' else 0)}"
 
 
 def _approximated(value: Fraction, below: Sequence[Token]) -> tuple[int, int]:
     """The nearest fraction whose denominator is as written, or has no more digits than there are placeholders."""
-    written = "".join(token.text for token in below).strip()
-    if written.strip("0#?") and written.isdigit():
-        bottom = int(written)
-        return math.floor(value * bottom + Fraction(1, 2)), bottom
-    nearest = value.limit_denominator(10 ** max(len(written), 1) - 1)
+    written = "".join(token.text for token in below)
+    if written.isdigit() and written.strip("0"):
+        return math.floor(value * int(written) + Fraction(1, 2)), int(written)
+    nearest = value.limit_denominator(10 ** len(written) - 1)
     return nearest.numerator, nearest.denominator
-
-
-def _fraction_parts(units: int, top: int, bottom: int, parts: tuple[Sequence[Token], ...]) -> str:
-    whole, above, below, rest = parts
-    separate = any(token.kind == "digit" for token in whole)
-    tail = "".join(token.text for token in rest if token.kind == "literal")
-    shown = _whole_shown(str(units) if units or (separate and not top) else "", whole, commas=False)
-    if separate and not top:
-        blank = " " * (sum(token.kind == "digit" for token in above) + 1 + len(below))
-        return shown + blank + tail
-    numerator = _whole_shown(str(top) if top else "0", above, commas=False)
-    return f"{shown}{numerator}/{str(bottom).ljust(len(below))}{tail}" if below[0].text == "?" else f"{shown}{numerator}/{bottom}{tail}"
 
 
 # Dates and times

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,14 +16,14 @@ from ultramc.functions.kit import NUMBER, Kit, Value
 from ultramc.functions.series import over_elements
 from ultramc.functions.statistics import Sample, concluded
 from ultramc.lowering import Call
-from ultramc.program import Known, Operand
+from ultramc.program import Operand
 from ultramc.values import ExcelError, Scalar
 
 NUM, DIV0, NA = ExcelError.NUM, ExcelError.DIV0, ExcelError.NA
 
 
 class Ordered:
-    """The numbers among the cells of some arrays, in ascending order. Where it is not known what is a number, infinity stands for the rest."""
+    """The numbers among the cells of some arrays, ascending; infinity stands for the rest where it is not known what is a number."""
 
     def __init__(self, call: Call, arguments: Sequence[Cells]) -> None:
         self.kit = call.kit
@@ -94,7 +95,9 @@ _ranked("SMALL", lambda rank, count: rank - 1)
 _ranked("LARGE", lambda rank, count: count - rank)
 
 
-def _quantiles(names: str, parts: float, place: Callable[[Term, Term], Term], limits: Callable[[Term], tuple[Term | float, Term | float]]) -> None:
+def _quantiles(
+    names: str, parts: float, place: Callable[[Term, Term], Term], limits: Callable[[Term], tuple[Term | float, Term | float]]
+) -> None:
     """PERCENTILE, or QUARTILE, whose argument counts parts of the whole."""
 
     @function(names, "cells number")
@@ -120,7 +123,9 @@ def _trimmean(call: Call, cells: Cells, share: Value) -> Value:
     places = np.arange(sum(value.shape[2] * value.shape[3] for value in ordered.parts), dtype=np.float64).reshape(1, 1, -1, 1, 1)
     place = Term(kit, places) + 0 * cut
     inside = (place >= cut) & (place < cut + kept)
-    return ordered.result(where(inside, ordered.at(place), 0).op("sum") / kept, [share], ((part < 0) | (part >= 1) | (ordered.count < 1), NUM))
+    return ordered.result(
+        where(inside, ordered.at(place), 0).op("sum") / kept, [share], ((part < 0) | (part >= 1) | (ordered.count < 1), NUM)
+    )
 
 
 # Ranks
@@ -131,9 +136,9 @@ def _rank(names: str, *, averaged: bool) -> None:
     def body(call: Call, number: Value, cells: Cells, ascending: Value | None = None) -> Value:
         kit, sample = call.kit, Sample(call.kit, numbers(call, [cells]))
         x, upwards = Term(kit, number.payload), Term(kit, (ascending or kit.number(0)).payload).equals(0)
-        larger = sample.total_of(lambda value: where(value > x, 1.0 + value * 0, 0))
-        smaller = sample.total_of(lambda value: where(value < x, 1.0 + value * 0, 0))
-        same = sample.total_of(lambda value: where(value.equals(x), 1.0 + value * 0, 0))
+        larger = sample.how_many_are(lambda value: value > x)
+        smaller = sample.how_many_are(lambda value: value < x)
+        same = sample.how_many_are(lambda value: value.equals(x))
         rank = where(upwards, larger, smaller) + 1
         errors = kit.error_tag([value for value in (number, first_error(kit, sample.parts), ascending) if value is not None])
         return concluded(kit, rank + (same - 1) / 2 if averaged else rank, [errors], [(same.equals(0), NA)])
@@ -150,7 +155,7 @@ def _percent_rank(names: str, first: int, whole: int) -> None:
     def body(call: Call, cells: Cells, number: Value, digits: Value | None = None) -> Value:
         ordered, sample = Ordered(call, [cells]), Sample(call.kit, numbers(call, [cells]))
         x, places = (Term(call.kit, value.payload) for value in (number, digits or call.kit.number(3)))
-        below = sample.total_of(lambda value: where(value < x, 1.0 + value * 0, 0))
+        below = sample.how_many_are(lambda value: value < x)
         low, high = ordered.at(below - 1), ordered.at(below)
         rank = where(high.equals(x), below, below - 1 + (x - low) / (high - low))
         share = where(ordered.count.equals(1), 1, (rank + first) / (ordered.count + whole))
@@ -181,14 +186,19 @@ def most_frequent(values: Sequence[Scalar]) -> Scalar:
 
 @function("FREQUENCY", "cells cells")
 def _frequency(call: Call, data: Cells, bins: Cells) -> Value:
-    kit, limits = call.kit, Ordered(call, [bins])
-    sample = Sample(kit, numbers(call, [data]))
-    known = [value for part, _ in bins if part.known for value in kit.scalars(part) if isinstance(value, float)]
+    kit, sample = call.kit, Sample(call.kit, numbers(call, [data]))
     if not all(part.known and part.shape[:2] == (1, 1) for part, _ in bins):
         raise call.refuse("with bins that differ by cell or iteration is not supported")
-    edges = sorted(known)
-    up_to = [sample.total_of(lambda value, edge=edge: where(value <= edge, 1.0 + value * 0, 0)) for edge in edges] + [sample.count]  # type: ignore[misc]
-    counts = dict(zip([*edges, math.inf], (now - before for now, before in zip(up_to, [0 * up_to[0], *up_to[:-1]], strict=True)), strict=True))
-    shown = [counts.pop(edge, 0 * up_to[0]) for edge in [*known, math.inf]]
-    column = kit.emit("join", *(count.operand for count in shown), size=(len(shown), 1), places=tuple((row, 0) for row in range(len(shown))))
-    return kit.with_tag(column, kit.error_tag([first_error(kit, sample.parts), first_error(kit, limits.parts)]))
+    limits = [value for part, _ in bins for value in kit.scalars(part) if isinstance(value, float)]
+    counts = _counts_between(sample, sorted(set(limits)))
+    shown = [counts.pop(limit, 0 * sample.count) for limit in [*limits, math.inf]]
+    places = tuple((row, 0) for row in range(len(shown)))
+    column = kit.emit("join", *(count.operand for count in shown), size=(len(shown), 1), places=places)
+    return kit.with_tag(column, first_error(kit, [*sample.parts, *(part for part, _ in bins)]))
+
+
+def _counts_between(sample: Sample, limits: Sequence[float]) -> dict[float, Term]:
+    """For each limit, and infinity, how many numbers are above the limit before it, but not above it."""
+    up_to = [sample.how_many_are(lambda number, limit=limit: number <= limit) for limit in limits] + [sample.count]  # type: ignore[misc]
+    between = [up_to[0], *(upper - lower for lower, upper in pairwise(up_to))]
+    return dict(zip([*limits, math.inf], between, strict=True))

@@ -14,6 +14,7 @@ from ultramc.values import ExcelError, Scalar
 NUM, DIV0 = ExcelError.NUM, ExcelError.DIV0
 ROOT_OF_TWO_PI = math.sqrt(2 * math.pi)
 MOST_FREEDOM = 1e10  # degrees of freedom
+MOST_TERMS = 1_000_000  # of a cumulative hypergeometric probability
 
 
 def _either(cumulative: Term, probability: Term, density: Term) -> Term:
@@ -358,26 +359,30 @@ def _binom_dist(successes: Term, trials: Term, p: Term, cumulative: Term) -> Ter
     return _either(cumulative, _binomial_up_to(successes, trials, p), _binomial(successes, trials, p))
 
 
+def _up_to(successes: float, trials: float, p: float) -> float:
+    from scipy.special import betainc
+
+    if successes < 0:
+        return 0.0
+    return 1.0 if successes >= trials else float(betainc(trials - successes, successes + 1, 1 - p))
+
+
 @scalar("BINOM.DIST.RANGE", "integer number integer integer?")
 def _binom_dist_range(trials: float, p: float, first: float, last: float | None = None) -> Scalar:
-    from scipy.special import bdtr
-
     last = first if last is None else last
     if not (0 <= p <= 1 and 0 <= first <= last <= trials):
         return NUM
-    return float(bdtr(last, trials, p) - (bdtr(first - 1, trials, p) if first > 0 else 0.0))
+    return _up_to(last, trials, p) - _up_to(first - 1, trials, p)
 
 
 @scalar("BINOM.INV CRITBINOM", "integer number number")
 def _binom_inv(trials: float, p: float, alpha: float) -> Scalar:
-    from scipy.special import bdtr
-
     if trials < 0 or not 0 <= p <= 1 or not 0 <= alpha <= 1:
         return NUM
     low, high = -1, int(trials)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if bdtr(middle, trials, p) >= alpha else (middle, high)
+        low, high = (low, middle) if _up_to(middle, trials, p) >= alpha else (middle, high)
     return float(high)
 
 
@@ -403,13 +408,13 @@ def _negbinomdist(failures: Term, successes: Term, p: Term) -> Term:
     return _negative_binomial(failures, successes, p, p.lift(0))
 
 
-@scalar("HYPGEOM.DIST", "integer integer integer integer number")
-def _hypgeom_dist(found: float, drawn: float, marked: float, population: float, cumulative: float) -> Scalar:
+def hypergeometric(found: float, drawn: float, marked: float, population: float, cumulative: float) -> Scalar:
     if not 0 <= found <= min(drawn, marked) or not max(drawn, marked) <= population or drawn <= 0 or marked <= 0:
         return NUM
-    if found < drawn - population + marked:
+    least = max(0, int(drawn - population + marked))
+    if found < least or (cumulative and found - least > MOST_TERMS):
         return NUM
-    first = max(0, int(drawn - population + marked)) if cumulative else int(found)
+    first = least if cumulative else int(found)
     return math.fsum(_hypergeometric(count, drawn, marked, population) for count in range(first, int(found) + 1))
 
 
@@ -422,24 +427,27 @@ def _log_ways(of: float, take: float) -> float:
     return math.lgamma(of + 1) - math.lgamma(take + 1) - math.lgamma(of - take + 1)
 
 
+scalar("HYPGEOM.DIST", "integer integer integer integer number")(hypergeometric)
+
+
 @scalar("HYPGEOMDIST", "integer integer integer integer")
 def _hypgeomdist(found: float, drawn: float, marked: float, population: float) -> Scalar:
-    return _hypgeom_dist(found, drawn, marked, population, 0.0)
+    return hypergeometric(found, drawn, marked, population, 0.0)
 
 
 # The error function
 
 
-@formula("ERF.PRECISE", "number")
+@formula("ERF.PRECISE", "number!")
 def _erf_precise(x: Term) -> Term:
     return x.op("erf")
 
 
-@scalar("ERF", "number number?")
+@scalar("ERF", "number! number!?")
 def _erf(low: float, high: float | None = None) -> Scalar:
     return math.erf(low) if high is None else math.erf(high) - math.erf(low)
 
 
-@formula("ERFC ERFC.PRECISE", "number")
+@formula("ERFC ERFC.PRECISE", "number!")
 def _erfc(x: Term) -> Term:
     return x.op("erfc")

@@ -21,7 +21,7 @@ def nearest_root(function: Function, slope: Function, guess: float) -> float | N
 def _safe(function: Function, x: float) -> float:
     try:
         return function(x)
-    except (OverflowError, ZeroDivisionError):
+    except (OverflowError, ZeroDivisionError, ValueError):
         return math.nan
 
 

@@ -6,8 +6,9 @@ Two passes, first the mean and then powers of the deviations from it, each from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import cached_property, reduce
 
+import numpy as np
 from attrs import frozen
 
 from ultramc.functions import function
@@ -27,21 +28,26 @@ class Sample:
     kit: Kit
     parts: Sequence[Value]
 
-    @property
+    @cached_property
     def count(self) -> Term:
         return Term(self.kit, how_many(self.kit, self.parts))
 
-    @property
+    @cached_property
     def mean(self) -> Term:
         return Term(self.kit, total(self.kit, self.parts)) / self.count
 
     def total_of(self, of: Callable[[Term], Term]) -> Term:
         """The sum of a function of each number."""
-        return reduce(lambda x, y: x + y, [self._part_total(part, of) for part in self.parts])
+        return reduce(lambda x, y: x + y, [where(mask, of(number), 0).op("sum") for mask, number in self._numbers])
 
-    def _part_total(self, part: Value, of: Callable[[Term], Term]) -> Term:
-        terms = of(Term(self.kit, filled(self.kit, part, 0.0)))
-        return where(Term(self.kit, self.kit.is_kind(part, NUMBER)), terms, 0).op("sum")
+    @cached_property
+    def _numbers(self) -> list[tuple[Term, Term]]:
+        """For each array where it holds numbers, and the numbers, 0 elsewhere."""
+        return [(_is_number(self.kit, part), Term(self.kit, filled(self.kit, part, 0.0))) for part in self.parts]
+
+    def how_many_are(self, of: Callable[[Term], Term]) -> Term:
+        """The count of the numbers for which a mask holds."""
+        return reduce(lambda x, y: x + y, [(mask & of(number)).op("count") for mask, number in self._numbers])
 
     def deviations(self, power: int) -> Term:
         """The sum of powers of the deviations from the mean."""
@@ -53,7 +59,13 @@ class Sample:
 
     def has(self, of: Callable[[Term], Term]) -> Term:
         """A mask: it holds for one of the numbers."""
-        return self.total_of(lambda number: where(of(number), number * 0 + 1, 0)) > 0
+        return self.how_many_are(of) > 0
+
+
+def _is_number(kit: Kit, value: Value) -> Term:
+    """A mask in the shape of the array."""
+    mask = kit.is_kind(value, NUMBER)
+    return Term(kit, np.broadcast_to(mask, (*value.shape, 1)) if isinstance(mask, np.ndarray) else mask)
 
 
 def _whole_power(term: Term, power: int) -> Term:
@@ -64,7 +76,9 @@ Statistic = Callable[[Sample], Term]
 Failure = tuple[Statistic, ExcelError]
 
 
-def statistic(names: str, *failures: Failure, read: Callable[[Call, Sequence[Cells]], list[Value]] = numbers) -> Callable[[Statistic], Statistic]:
+def statistic(
+    names: str, *failures: Failure, read: Callable[[Call, Sequence[Cells]], list[Value]] = numbers
+) -> Callable[[Statistic], Statistic]:
     """Register a function of a sample, with the masks under which it fails."""
 
     def decorate(body: Statistic) -> Statistic:
@@ -159,39 +173,44 @@ class Pairs:
     first: Value
     second: Value
 
-    @property
+    @cached_property
     def both(self) -> Term:
-        masks = (Term(self.kit, self.kit.is_kind(side, NUMBER)) for side in (self.first, self.second))
-        return reduce(lambda x, y: x & y, masks)
+        return _is_number(self.kit, self.first) & _is_number(self.kit, self.second)
 
-    @property
+    @cached_property
+    def sides(self) -> tuple[Term, Term]:
+        return Term(self.kit, filled(self.kit, self.first, 0.0)), Term(self.kit, filled(self.kit, self.second, 0.0))
+
+    @cached_property
     def count(self) -> Term:
-        return self.total_of(lambda x, y: x * 0 + 1)
+        return self.both.op("count")
 
     def total_of(self, of: Callable[[Term, Term], Term]) -> Term:
-        x, y = (Term(self.kit, filled(self.kit, side, 0.0)) for side in (self.first, self.second))
-        return where(self.both, of(x, y), 0).op("sum")
+        return where(self.both, of(*self.sides), 0).op("sum")
 
+    @cached_property
     def means(self) -> tuple[Term, Term]:
-        count = self.count
-        return self.total_of(lambda x, y: x + 0 * y) / count, self.total_of(lambda x, y: y + 0 * x) / count
+        return self.total_of(lambda x, y: x) / self.count, self.total_of(lambda x, y: y) / self.count
 
+    @cached_property
     def products(self) -> tuple[Term, Term, Term]:
         """The sums of (x − x̄)², (x − x̄)(y − ȳ) and (y − ȳ)²."""
-        mean_x, mean_y = self.means()
-        squares = self.total_of(lambda x, y: (x - mean_x) * (x - mean_x) + 0 * y)
+        mean_x, mean_y = self.means
+        squares = self.total_of(lambda x, y: (x - mean_x) * (x - mean_x))
         across = self.total_of(lambda x, y: (x - mean_x) * (y - mean_y))
-        return squares, across, self.total_of(lambda x, y: (y - mean_y) * (y - mean_y) + 0 * x)
+        return squares, across, self.total_of(lambda x, y: (y - mean_y) * (y - mean_y))
 
     def line(self) -> tuple[Term, Term]:
         """Slope and intercept of the second on the first."""
-        squares, across, _ = self.products()
-        mean_x, mean_y = self.means()
+        squares, across, _ = self.products
+        mean_x, mean_y = self.means
         slope = across / squares
         return slope, mean_y - slope * mean_x
 
 
-def _pair_statistic(names: str, least: int, error: ExcelError, *, flat: Callable[[Pairs], Term] | None = None) -> Callable[[Callable[[Pairs], Term]], None]:
+def _pair_statistic(
+    names: str, least: int, error: ExcelError, *, flat: Callable[[Pairs], Term] | None = None
+) -> Callable[[Callable[[Pairs], Term]], None]:
     """Register a function of pairs; the arguments are y, then x."""
 
     def decorate(body: Callable[[Pairs], Term]) -> None:
@@ -203,7 +222,13 @@ def _pair_statistic(names: str, least: int, error: ExcelError, *, flat: Callable
 
 
 def _of_pairs(
-    kit: Kit, first: Value, second: Value, body: Callable[[Pairs], Term], least: int, error: ExcelError, flat: Callable[[Pairs], Term] | None
+    kit: Kit,
+    first: Value,
+    second: Value,
+    body: Callable[[Pairs], Term],
+    least: int,
+    error: ExcelError,
+    flat: Callable[[Pairs], Term] | None,
 ) -> Value:
     if first.shape[2:] != second.shape[2:]:
         return kit.error(NA)
@@ -215,34 +240,34 @@ def _of_pairs(
 
 
 def _flat_first(pairs: Pairs) -> Term:
-    return pairs.products()[0].equals(0)
+    return pairs.products[0].equals(0)
 
 
 def _flat_either(pairs: Pairs) -> Term:
-    squares, _, others = pairs.products()
+    squares, _, others = pairs.products
     return (squares * others).equals(0)
 
 
 @_pair_statistic("CORREL PEARSON", 1, DIV0, flat=_flat_either)
 def _correl(pairs: Pairs) -> Term:
-    squares, across, others = pairs.products()
+    squares, across, others = pairs.products
     return across / (squares.sqrt() * others.sqrt())
 
 
 @_pair_statistic("RSQ", 1, DIV0, flat=_flat_either)
 def _rsq(pairs: Pairs) -> Term:
-    squares, across, others = pairs.products()
+    squares, across, others = pairs.products
     return across * across / (squares * others)
 
 
 @_pair_statistic("COVAR COVARIANCE.P", 1, DIV0)
 def _covar(pairs: Pairs) -> Term:
-    return pairs.products()[1] / pairs.count
+    return pairs.products[1] / pairs.count
 
 
 @_pair_statistic("COVARIANCE.S", 2, DIV0)
 def _covariance_of_sample(pairs: Pairs) -> Term:
-    return pairs.products()[1] / (pairs.count - 1)
+    return pairs.products[1] / (pairs.count - 1)
 
 
 @_pair_statistic("SLOPE", 1, DIV0, flat=_flat_first)
@@ -257,7 +282,7 @@ def _intercept(pairs: Pairs) -> Term:
 
 @_pair_statistic("STEYX", 3, DIV0, flat=_flat_first)
 def _steyx(pairs: Pairs) -> Term:
-    squares, across, others = pairs.products()
+    squares, across, others = pairs.products
     return ((others - across * across / squares) / (pairs.count - 2)).sqrt()
 
 
@@ -293,6 +318,6 @@ def _prob(call: Call, values: Value, weights: Value, low: Value, high: Value | N
     pairs = Pairs(kit, values, weights)
     least, most = Term(kit, low.payload), Term(kit, (high or low).payload)
     inside = pairs.total_of(lambda x, p: where((x >= least) & (x <= most), p, 0))
-    whole = pairs.total_of(lambda x, p: p + 0 * x)
-    wrong = pairs.total_of(lambda x, p: where((p <= 0) | (p > 1), 1.0 + 0 * x, 0)) > 0
+    whole = pairs.total_of(lambda x, p: p)
+    wrong = (pairs.both & ((pairs.sides[1] <= 0) | (pairs.sides[1] > 1))).op("any")
     return concluded(kit, inside, [values, weights, kit.error_tag(scalars)], [(wrong | ((whole - 1).op("abs") > 1e-9), NUM)])

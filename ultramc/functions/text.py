@@ -9,15 +9,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
-from ultramc.address import CellRef
 from ultramc.functions import function, scalar
 from ultramc.functions.criteria import wildcard_parts
-from ultramc.functions.kit import BOOLEAN, Area, Unroll, Value, broadcast
-from ultramc.functions.number_format import decimal_of, formatted, grouped
+from ultramc.functions.kit import BOOLEAN, Unroll, Value, broadcast
+from ultramc.functions.number_format import decimal_of, formatted, grouped, rounded
 from ultramc.functions.text_values import number_in_text, truth
-from ultramc.lowering import Call, Result
+from ultramc.lowering import Call
 from ultramc.program import broadcast_shape
 from ultramc.values import MAX_TEXT, ExcelError, Scalar, to_text
 
@@ -96,10 +95,6 @@ def _mapped(name: str, change: Callable[[str], str]) -> None:
     scalar(name, "text", text=True)(change)
 
 
-def _proper(text: str) -> str:
-    return re.sub(r"[^\W\d_]+", lambda word: word[0][0].upper() + word[0][1:].lower(), text)
-
-
 def _trim(text: str) -> str:
     return " ".join(word for word in text.split(" ") if word)
 
@@ -108,7 +103,7 @@ def _clean(text: str) -> str:
     return "".join(sign for sign in text if sign >= " ")
 
 
-for _name, _change in (("UPPER", str.upper), ("LOWER", str.lower), ("PROPER", _proper), ("TRIM", _trim), ("CLEAN", _clean)):
+for _name, _change in (("UPPER", str.upper), ("LOWER", str.lower), ("PROPER", str.title), ("TRIM", _trim), ("CLEAN", _clean)):
     _mapped(_name, _change)
 
 
@@ -160,7 +155,7 @@ def _concatenate(*texts: str) -> Scalar:
 Cells = list[tuple[Value, bool]]
 
 
-def _blocks(call: Call, arguments: Sequence[Cells]) -> tuple[tuple[int, int], Iterator[list[list[Scalar]]]]:
+def known_blocks(call: Call, arguments: Sequence[Cells]) -> tuple[tuple[int, int], Iterator[list[list[Scalar]]]]:
     """For each cell of the block the elements of each array; and the block's rows and columns."""
     parts = [part for argument in arguments for part, _ in argument]
     if not all(part.known for part in parts):
@@ -187,7 +182,7 @@ def _joined(delimiters: Sequence[str], items: Sequence[Scalar], *, skip_empty: b
 
 @function("CONCAT", "(cells)+")
 def _concat(call: Call, *arguments: Cells) -> Value:
-    size, blocks = _blocks(call, arguments)
+    size, blocks = known_blocks(call, arguments)
     return call.kit.from_scalars([_joined([""], list(itertools.chain(*arrays))) for arrays in blocks], (*size, 1, 1))
 
 
@@ -195,7 +190,7 @@ def _concat(call: Call, *arguments: Cells) -> Value:
 def _textjoin(call: Call, delimiters: Cells, skip_empty: Value, *arguments: Cells) -> Value:
     mask, errors = call.kit.to_mask(skip_empty)
     flag = [(call.kit.with_tag(call.kit.boolean(mask).payload, errors), False)]
-    size, blocks = _blocks(call, [delimiters, flag, *arguments])
+    size, blocks = known_blocks(call, [delimiters, flag, *arguments])
     split = len(delimiters)
     return call.kit.from_scalars([_text_joined(arrays, split) for arrays in blocks], (*size, 1, 1))
 
@@ -213,13 +208,17 @@ def _text_joined(arrays: Sequence[Sequence[Scalar]], split: int) -> Scalar:
 
 
 @scalar("TEXTBEFORE", "text text integer? number? number? any?", text=True)
-def _text_before(text: str, delimiter: str, instance: float = 1.0, mode: float = 0.0, end: float = 0.0, missing: Scalar = ExcelError.NA) -> Scalar:
+def _text_before(
+    text: str, delimiter: str, instance: float = 1.0, mode: float = 0.0, end: float = 0.0, missing: Scalar = ExcelError.NA
+) -> Scalar:
     place = _delimiter(text, delimiter, int(instance), mode, end)
     return missing if place is None else place if isinstance(place, ExcelError) else text[: place[0]]
 
 
 @scalar("TEXTAFTER", "text text integer? number? number? any?", text=True)
-def _text_after(text: str, delimiter: str, instance: float = 1.0, mode: float = 0.0, end: float = 0.0, missing: Scalar = ExcelError.NA) -> Scalar:
+def _text_after(
+    text: str, delimiter: str, instance: float = 1.0, mode: float = 0.0, end: float = 0.0, missing: Scalar = ExcelError.NA
+) -> Scalar:
     place = _delimiter(text, delimiter, int(instance), mode, end)
     return missing if place is None else place if isinstance(place, ExcelError) else text[place[1] :]
 
@@ -244,7 +243,7 @@ def _array_to_text(call: Call, cells: Cells, layout: Value | None = None) -> Val
     strict = call.constant(layout, "format") if layout is not None else 0.0
     if strict not in (0.0, 1.0):
         return call.kit.error(ExcelError.VALUE)
-    size, blocks = _blocks(call, [cells])
+    size, blocks = known_blocks(call, [cells])
     width = cells[0][0].shape[3]
     texts = [_strict_array(arrays[0], width) if strict else limited(", ".join(map(_shown, arrays[0]))) for arrays in blocks]
     return call.kit.from_scalars(texts, (*size, 1, 1))
@@ -358,8 +357,9 @@ def _fixed_text(number: float, decimals: float) -> str | None:
     if decimals > MAX_DECIMALS:
         return None
     places = max(int(decimals), -400)
-    rounded = decimal_of(abs(number)).scaleb(places).quantize(Decimal(1), ROUND_HALF_UP).scaleb(-places)
-    return f"{rounded:.{max(places, 0)}f}"
+    if places >= 0:
+        return rounded(decimal_of(abs(number)), places)
+    return rounded(Decimal(rounded(decimal_of(abs(number)).scaleb(places), 0)).scaleb(-places), 0)
 
 
 @scalar("FIXED", "number integer? any?", text=True)
@@ -380,25 +380,61 @@ def _dollar(number: float, decimals: float = 2.0) -> Scalar:
     return f"(${grouped(text)})" if number < 0 and text.strip("0.") else f"${grouped(text)}"
 
 
-# Formulas as text
+# Splitting
 
 
-def _formula(call: Call, area: Result) -> str | None | ExcelError:
-    """The text of the formula in the first cell of a reference."""
-    if not isinstance(area, Area):
-        return ExcelError.NA
-    if call.place.size > 1:
+@function("TEXTSPLIT", "text array array? any? any? any?")
+def _textsplit(
+    call: Call,
+    text: Value,
+    across: Value,
+    down: Value | None = None,
+    skip_empty: Value | None = None,
+    mode: Value | None = None,
+    pad: Value | None = None,
+) -> Value:
+    kit = call.kit
+    given = [text, across, down, skip_empty, mode, pad]
+    arguments = [kit.blank() if value is None else value for value in given]
+    if not all(value.known for value in arguments):
+        raise call.refuse("of simulated text is not supported yet")
+    if any(value.shape[:2] != (1, 1) for value in arguments):
         raise Unroll
-    return call.lowering.graph.book.formula_text(CellRef(area.sheet, area.top.at, area.left.at))
+    scalars = [kit.scalars(value) for value in arguments]
+    rows = _split_rows(scalars[0][0], scalars[1], scalars[2], scalars[3][0], scalars[4][0])
+    return kit.error(rows) if isinstance(rows, ExcelError) else kit.array(_filled_up(rows, ExcelError.NA if pad is None else scalars[5][0]))
 
 
-@function("FORMULATEXT", "area")
-def _formulatext(call: Call, area: Result) -> Value:
-    text = _formula(call, area)
-    return call.kit.text(f"={text}") if isinstance(text, str) else call.kit.error(ExcelError.NA)
+def _split_rows(
+    text: Scalar, across: Sequence[Scalar], down: Sequence[Scalar], skip_empty: Scalar, mode: Scalar
+) -> list[list[str]] | ExcelError:
+    skip, loosely = truth(skip_empty), truth(mode)
+    patterns = [_delimiters(delimiters, loosely is True) for delimiters in (across, down)]
+    for item in (text, skip, loosely, *patterns):
+        if isinstance(item, ExcelError):
+            return item
+    if patterns == [None, None] or not text:
+        return ExcelError.VALUE
+    lines = _pieces(str(text), patterns[1], skip is True)
+    rows = [_pieces(line, patterns[0], skip is True) for line in lines]
+    return rows if any(rows) else ExcelError.CALC
 
 
-@function("ISFORMULA", "area")
-def _isformula(call: Call, area: Result) -> Value:
-    text = _formula(call, area)
-    return call.kit.error(ExcelError.VALUE) if isinstance(text, ExcelError) else call.kit.scalar(text is not None)
+def _delimiters(values: Sequence[Scalar], loosely: bool) -> re.Pattern[str] | ExcelError | None:
+    """What any of the delimiters matches, None where none is given; an empty one is #VALUE!."""
+    texts = [to_text(value) for value in values if value is not None]
+    wrong = [text if isinstance(text, ExcelError) else ExcelError.VALUE for text in texts if isinstance(text, ExcelError) or not text]
+    if wrong or not texts:
+        return wrong[0] if wrong else None
+    longest_first = sorted((str(text) for text in texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE if loosely else 0)
+
+
+def _pieces(text: str, pattern: re.Pattern[str] | ExcelError | None, skip_empty: bool) -> list[str]:
+    pieces = pattern.split(text) if isinstance(pattern, re.Pattern) else [text]
+    return [piece for piece in pieces if piece or not skip_empty]
+
+
+def _filled_up(rows: list[list[str]], pad: Scalar) -> list[list[Scalar]]:
+    width = max(map(len, rows))
+    return [[*row, *[pad] * (width - len(row))] for row in rows]

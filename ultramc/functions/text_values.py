@@ -12,11 +12,10 @@ from ultramc.values import ExcelError, Scalar
 _BLANKS = " \t\n\r\v\f"  # no no-break space: Excel does not read a number beside one
 _NUMBER = re.compile(r"[+-]?(\d+(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d{1,3})?", re.ASCII)
 _FRACTION = re.compile(r"([+-]?)(\d{1,15}) +(\d{1,5})/(\d{1,5})", re.ASCII)
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
 _TIME = re.compile(r"(\d{1,4}):(\d{1,2})?(?::(\d{1,2}(?:\.\d*)?))?(?:\s+([ap])m?)?|(\d{1,2})\s+([ap])m?", re.ASCII | re.IGNORECASE)
 
 
-@lru_cache(maxsize=65_536)
 def number_in_text(text: str, year: int | None = None) -> float | None:
     """The number that a text stands for, or None: ``" 1,234.5 "``, ``"50%"``, ``"$3"``, ``"(4)"``, ``"1E3"``, a date, a time.
 
@@ -25,7 +24,14 @@ def number_in_text(text: str, year: int | None = None) -> float | None:
     >>> number_in_text("1,234.50"), number_in_text("12.5%"), number_in_text("2020-01-31"), number_in_text("12:00"), number_in_text("x")
     (1234.5, 0.125, 43861.0, 0.5, None)
     """
-    stripped = text.strip(_BLANKS)
+    return _number(text.strip(_BLANKS), year) if len(text) <= LONGEST_NUMBER else None
+
+
+LONGEST_NUMBER = 255  # characters, so that what is remembered stays small
+
+
+@lru_cache(maxsize=65_536)
+def _number(stripped: str, year: int | None) -> float | None:
     if not any("0" <= sign <= "9" for sign in stripped):
         return None
     number = _plain_number(stripped)
