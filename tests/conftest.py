@@ -4,10 +4,33 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ultramc.engines import registry
+
 # A busy machine makes deadlines flaky; CI repeats the same examples, so that a red run can be run again.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--engines", help="engines for the contract, separated by commas; each must be there (default: all that are)")
+
+
+def pytest_configure(config):
+    """`config.stash["engines"]`: the names for the contract; each run of pytest has at least one."""
+    asked = config.getoption("--engines")
+    present = [info.name for info in registry.available_engines() if info.available]
+    config.stash["engines"] = present if asked is None else [name.strip() for name in asked.split(",") if name.strip()]
+    if not config.stash["engines"]:
+        raise pytest.UsageError("--engines names no engine; there are: " + ", ".join(registry.registered()))
+
+
+def pytest_report_header(config):
+    chosen = config.stash["engines"]
+    left_out = [
+        f"{info.name} ({info.reason or 'not asked for'})" for info in registry.available_engines() if info.name not in chosen
+    ]
+    return f"engines: {', '.join(chosen)}; not run: {', '.join(left_out) or 'none'}"
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from attrs import field, frozen
 
@@ -17,7 +17,7 @@ _PLAIN_SHEET = re.compile(r"[^\W\d][\w.]*")
 _LOOKS_LIKE_CELL = re.compile(r"[A-Za-z]{1,3}[0-9]{1,7}|[Rr][0-9]*[Cc][0-9]*|[Rr]|[Cc]|TRUE|FALSE", re.IGNORECASE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def column_letters(column: int) -> str:
     """1 → A, 27 → AA, 16384 → XFD."""
     letters = ""

@@ -206,4 +206,4 @@ def same(value: Scalar, cached: Scalar) -> bool:
         return difference <= TOLERANCE * max(abs(value), abs(cached)) or difference <= NEGLIGIBLE
     if isinstance(value, ExcelError) or isinstance(cached, ExcelError):
         return value is cached
-    return (value or "") == (cached or "")
+    return ("" if value is None else value) == ("" if cached is None else cached)

@@ -113,7 +113,7 @@ def _assignment(text: str) -> tuple[str, object]:
     try:
         return reference.strip(), parse_distribution(law.strip())
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{reference.strip()}: {error}") from None
 
 
 def _before_law(text: str) -> tuple[str, str, str]:

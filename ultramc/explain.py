@@ -66,7 +66,8 @@ def _cell_lines(simulation: Simulation, cell: CellRef) -> tuple[str, ...]:
     (shown,) = simulation.workbook.cells(cell)
     formula = f"={shown.formula}" if shown.formula else "blank" if shown.value is None else "a constant"
     base = simulation.calculation.grid.scalars(RangeRef.of(cell))[0]
-    return (f"{shown.label or 'no label'}: {formula}", f"saved value {shown.value}, recalculated {base}")
+    saved = "no saved value" if shown.value is None else f"saved value {shown.value}"
+    return (f"{shown.label or 'no label'}: {formula}", f"{saved}, recalculated {base}")
 
 
 def _precedents(simulation: Simulation, region: Region, cell: CellRef) -> tuple[str, ...]:

@@ -109,7 +109,9 @@ class Graph:
 
         Only `regions` and what they need are ordered, where given.
         """
-        return strongly_connected(regions if regions is not None else range(len(self.regions)), lambda index: self.precedents(self.regions[index]))
+        return strongly_connected(
+            regions if regions is not None else range(len(self.regions)), lambda index: self.precedents(self.regions[index])
+        )
 
 
 def strongly_connected(roots: Iterable[int], successors: object) -> list[list[int]]:
@@ -148,7 +150,7 @@ def strongly_connected(roots: Iterable[int], successors: object) -> list[list[in
 
 
 def _popped(stack: list[int], on_stack: set[int], last: int) -> list[int]:
-    group = []
+    group: list[int] = []
     while not group or group[-1] != last:
         group.append(stack.pop())
         on_stack.discard(group[-1])

@@ -7,7 +7,6 @@ too far apart for a plane, areas are gathered from a dictionary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import LimitExceeded
 from ultramc.functions.kit import Kit, Value, broadcast, tag_of, tag_value
-from ultramc.program import Operand, shape_of
+from ultramc.program import Operand, array_of, shape_of
 from ultramc.values import Kind, Scalar, kind_of
 
 DENSE_CELLS = 4_000_000  # a plane of nine bytes a cell is allowed up to this size
@@ -103,7 +102,9 @@ class Grid:
             return self._read_beyond(plane, place)
         cut = _cut(place)
         if place.size > LARGEST_AREA:
-            raise LimitExceeded(f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used.")
+            raise LimitExceeded(
+                f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used."
+            )
         pending = plane.pending[cut]
         if pending.any():
             raise Pending([CellRef(place.sheet, place.top + row, place.left + column) for row, column in np.argwhere(pending).tolist()])
@@ -119,7 +120,9 @@ class Grid:
     def _read_beyond(self, plane: Plane, place: RangeRef) -> Value:
         """Cells outside the used area are blank."""
         if place.size > LARGEST_AREA:
-            raise LimitExceeded(f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used.")
+            raise LimitExceeded(
+                f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used."
+            )
         size = (place.height, place.width)
         if place.top > plane.height or place.left > plane.width:
             blank = self.kit.blank()
@@ -152,7 +155,16 @@ class Grid:
         if whole.shape[2:] == (place.height, place.width):
             return whole
         top, left = place.top - block.place.top, place.left - block.place.left
-        cut = {"rows": 1, "columns": 1, "height": place.height, "width": place.width, "row_step": 0, "column_step": 0, "top": top, "left": left}
+        cut = {
+            "rows": 1,
+            "columns": 1,
+            "height": place.height,
+            "width": place.width,
+            "row_step": 0,
+            "column_step": 0,
+            "top": top,
+            "left": left,
+        }
         return self._each(whole, lambda operand: self.kit.emit("window", operand, **cut))
 
     def _as_array(self, block: Block) -> Value:
@@ -175,9 +187,13 @@ class Grid:
         for value, _ in parts:
             kinds |= value.kinds
         payload = self.kit.emit("join", *(value.payload for value, _ in parts), size=size, places=places)
-        if len({value.tag for value, _ in parts if isinstance(value.tag, int)}) == 1 and all(isinstance(value.tag, int) for value, _ in parts):
+        if len({value.tag for value, _ in parts if isinstance(value.tag, int)}) == 1 and all(
+            isinstance(value.tag, int) for value, _ in parts
+        ):
             return Value(payload, parts[0][0].tag, kinds)
-        full = [np.broadcast_to(tag_of(value), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag for value, _ in parts]
+        full = [
+            np.broadcast_to(array_of(tag_of(value)), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag for value, _ in parts
+        ]
         return tag_value(payload, self.kit.emit("join", *full, size=size, places=places), kinds)
 
 
@@ -242,7 +258,10 @@ def filled_plane(kit: Kit, sheet: str, values: Mapping[tuple[int, int], Scalar],
     """The plane of a sheet's stored values. `extent` is the last row and column that any cell uses."""
     height, width = extent
     if height * width > max(DENSE_CELLS, DENSE_RATIO * len(values)):
-        raise LimitExceeded(f"sheet {sheet!r} uses cells as far apart as row {height:,} and column {width:,} for {len(values):,} values; clear stray cells at its edges.")
+        raise LimitExceeded(
+            f"sheet {sheet!r} uses cells as far apart as row {height:,} and column {width:,} for {len(values):,} values; "
+            "clear stray cells at its edges"
+        )
     plane = Plane(sheet, height, width)
     if not values:
         return plane

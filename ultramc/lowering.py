@@ -18,13 +18,30 @@ from numpy.typing import NDArray
 
 from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
-from ultramc.errors import FormulaError, UnsupportedFormula
+from ultramc.errors import UnsupportedFormula
 from ultramc.functions import Function
-from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, ONE, TEXT, ZERO, Area, Areas, Edge, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.functions.kit import (
+    BLANK,
+    BOOLEAN,
+    ERROR,
+    OMITTED,
+    ONE,
+    TEXT,
+    ZERO,
+    Area,
+    Areas,
+    Edge,
+    Kit,
+    Unroll,
+    Value,
+    broadcast,
+    tag_of,
+    tag_value,
+)
 from ultramc.graph import Graph
 from ultramc.grid import Grid
 from ultramc.operators import arithmetic, compare, concatenate
-from ultramc.program import Operand, broadcast_shape, interval_of, shape_of
+from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of, shape_of
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, to_text
@@ -47,9 +64,24 @@ class Scope:
 
 @frozen(eq=False)
 class Lambda:
+    """`required`: how many parameters must be given; the optional ones come last."""
+
     parameters: tuple[str, ...]
+    required: int
     body: Node
     scope: Scope
+
+
+@frozen(eq=False)
+class PassedFunction:
+    """A function passed by its name alone: ``BYROW(A1:C3, SUM)``."""
+
+    name: str
+    scope: Scope
+
+    def of(self, count: int) -> Lambda:
+        names = tuple(f"λ{place}" for place in range(count))
+        return Lambda(names, count, syntax.Call(self.name, tuple(map(syntax.Name, names))), self.scope)
 
 
 @frozen(eq=False)
@@ -130,6 +162,7 @@ class Lowering:
         self.drew = False
         self.reads: list[RangeRef] = []
         self._draw = draw
+        self._invoked = 0
 
     def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
         """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
@@ -138,7 +171,7 @@ class Lowering:
         by one, Pending where another cell comes first.
         """
         self.kit.builder.cell = place
-        self.sites, self.volatile, self.drew, self.reads = 0, False, False, []
+        self.sites, self.volatile, self.drew, self.reads, self._invoked = 0, False, False, [], 0
         if spread:
             return self._array_formula(place, tree)
         scope = Scope(place, array)
@@ -166,14 +199,16 @@ class Lowering:
         if not block.known:
             raise UnsupportedFormula(f"a simulated array of {rows}×{columns} in {place.height}×{place.width} cells")
         payload, tag = np.zeros(outside.shape), np.full(outside.shape, ExcelError.NA.kind, dtype=np.uint8)
-        payload[:rows, :columns], tag[:rows, :columns] = block.payload, tag_of(block)
+        payload[:rows, :columns], tag[:rows, :columns] = array_of(block.payload), array_of(tag_of(block))
         return tag_value(payload, tag, 0)
 
     def _filled(self, value: Value) -> Value:
         """A cell that takes over a blank shows 0; overflow is #NUM!."""
         if value.kinds & BLANK:
             blank = self.kit.is_kind(value, BLANK)
-            value = tag_value(value.payload, self.kit.emit("select", blank, tag_of(self.kit.number(0)), tag_of(value)), value.kinds & ~BLANK | 1)
+            value = tag_value(
+                value.payload, self.kit.emit("select", blank, tag_of(self.kit.number(0)), tag_of(value)), value.kinds & ~BLANK | 1
+            )
         return self.kit.settled(value)
 
     def _first(self, value: Value) -> Value:
@@ -183,19 +218,15 @@ class Lowering:
         if value.shape[:2] != (1, 1):
             raise Unroll
         first = self._each(value, lambda operand: self.kit.emit("window", operand, rows=1, columns=1, **cut))
-        assert first is not None
         return first
 
-    def _each(self, value: Value, change: Callable[[Operand], Operand | None]) -> Value | None:
-        payload = change(value.payload)
-        tag = value.tag if isinstance(value.tag, int) else change(value.tag)
-        return None if payload is None or tag is None else Value(payload, tag, value.kinds)
+    def _each(self, value: Value, change: Callable[[Operand], Operand]) -> Value:
+        return Value(change(value.payload), value.tag if isinstance(value.tag, int) else change(value.tag), value.kinds)
 
     def _snapped(self, value: Value) -> Value:
         """A final + or - that all but cancels gives 0 (the operands are those of the addition just made)."""
         addition = self._last_addition
-        low, high = interval_of(value.payload)
-        if addition is None or addition[0] is not value.payload or low > 0 or high < 0:
+        if addition is None or addition[0] is not value.payload or _cannot_cancel(*map(interval_of, addition)):
             return value
         return Value(self.kit.emit("snap", value.payload, addition[1], addition[2]), value.tag, value.kinds)
 
@@ -238,7 +269,7 @@ class Lowering:
         return self.kit.error(node.error)
 
     def _missing(self, node: syntax.Missing, scope: Scope) -> Value:
-        return self.kit.blank()
+        return OMITTED
 
     def _array_constant(self, node: syntax.ArrayConstant, scope: Scope) -> Value:
         return self.kit.array(node.rows)
@@ -260,7 +291,8 @@ class Lowering:
             raise UnsupportedFormula(f"refers to another workbook, {node.sheets.book}, which is never opened")
         definition = self.resolver.name(node, scope.place)
         if definition is None:
-            return self.kit.error(ExcelError.NAME)
+            name = node.text.upper()
+            return PassedFunction(name, scope) if name in self.functions and node.sheets is None else self.kit.error(ExcelError.NAME)
         return self._expanded(self.resolver.definition(definition), definition.text, scope)
 
     def _expanded(self, tree: Node, text: str, scope: Scope) -> Steps:
@@ -301,8 +333,10 @@ class Lowering:
 
     def _spill(self, node: syntax.Spill, scope: Scope) -> Steps:
         anchor = yield node.operand, scope
-        if not isinstance(anchor, Area) or anchor.top.moves or anchor.left.moves:
+        if not isinstance(anchor, Area):
             return self.kit.error(ExcelError.REF)
+        if scope.place.size > 1 and (anchor.top.moves or anchor.left.moves):
+            raise Unroll
         region = self.graph.region_at(CellRef(anchor.sheet, anchor.top.at, anchor.left.at))
         return fixed_area(region.place) if region is not None and region.is_array else anchor
 
@@ -316,7 +350,9 @@ class Lowering:
         if node.name == "LET":
             return self._let(node, scope)
         if node.name == "LAMBDA":
-            return Lambda(tuple(_variable(parameter) for parameter in node.arguments[:-1]), node.arguments[-1], scope)
+            *parameters, body = node.arguments
+            names = tuple(_variable(parameter) for parameter in parameters)
+            return Lambda(names, sum(isinstance(parameter, syntax.Name) for parameter in parameters), body, scope)
         row = self.functions.get(node.name)
         if row is not None and not node.prefix:
             return self._function(row, node, scope)
@@ -332,18 +368,25 @@ class Lowering:
 
     def _invoke(self, node: syntax.Invoke, scope: Scope) -> Steps:
         target = yield node.function, scope
-        if not isinstance(target, Lambda) or len(node.arguments) > len(target.parameters):
+        arguments = []
+        for argument in node.arguments:
+            arguments.append((yield argument, scope))
+        return (yield from self.invoke(target, arguments, scope))
+
+    def invoke(self, target: Result, arguments: Sequence[Result], scope: Scope) -> Steps:
+        """What a LAMBDA, or a function passed by name, gives for those arguments. Optional ones may be missing."""
+        target = target.of(len(arguments)) if isinstance(target, PassedFunction) else target
+        if not isinstance(target, Lambda) or not target.required <= len(arguments) <= len(target.parameters):
             return self.kit.error(ExcelError.VALUE)
         depth = scope.names.get("λ", 0)
         if depth >= DEEPEST_CALL:
             return self.kit.error(ExcelError.NUM)
-        names = {**target.scope.names, "λ": depth + 1}
-        for parameter, argument in zip(target.parameters, node.arguments, strict=False):
-            names[parameter] = yield argument, scope
-        for parameter in target.parameters[len(node.arguments) :]:
-            names[parameter] = self.kit.blank()
-        result = yield target.body, evolve(target.scope, names=names)
-        return result
+        self._invoked += 1
+        if self._invoked > MOST_CALLS:
+            raise UnsupportedFormula(f"calls LAMBDA more than {MOST_CALLS:,} times")
+        given = [*arguments, *[OMITTED] * (len(target.parameters) - len(arguments))]
+        names = {**target.scope.names, "λ": depth + 1, **dict(zip(target.parameters, given, strict=True))}
+        return (yield target.body, evolve(target.scope, names=names))
 
     def _let(self, node: syntax.Call, scope: Scope) -> Steps:
         names = dict(scope.names)
@@ -369,6 +412,8 @@ class Lowering:
         return self._applied(row, call, arguments)
 
     def _argument(self, call: Call, kind: str, result: Result) -> Any:
+        if isinstance(result, (Lambda, PassedFunction)):
+            result = call.one(result)
         if kind.startswith(("number", "integer")):
             value = call.one(result)
             if kind.endswith("!"):
@@ -381,7 +426,8 @@ class Lowering:
             return call.cells(result)
         if kind == "area":
             return result
-        return self._as_text(call.one(result)) if kind == "text" else call.one(result)
+        value = self.kit.settled(call.one(result))
+        return self._as_text(value) if kind == "text" else value
 
     def _as_text(self, value: Value) -> Value:
         if not value.kinds & ~(TEXT | ERROR):
@@ -403,10 +449,12 @@ class Lowering:
                 raise call.refuse("builds text from simulated values, which is not supported yet")
             return self.kit.scalar_function(row.body, arguments, row.name)
         kinds = row.signature.kinds(row.name, len(arguments))
-        for kind, argument in zip(kinds, arguments, strict=True):
-            if kind not in ("any", "cells", "node") and _is_error(argument):
-                return argument
-        lost = self.kit.error_tag([argument for kind, argument in zip(kinds, arguments, strict=True) if kind in ("array", "area") and _is_single(argument)])
+        first = next((pair for pair in zip(kinds, arguments, strict=True) if isinstance(pair[1], Value) and pair[1].kinds & ERROR), None)
+        if first is not None and first[0] not in ("any", "cells") and _is_error(first[1]):
+            return first[1]
+        lost = self.kit.error_tag(
+            [argument for kind, argument in zip(kinds, arguments, strict=True) if kind in ("array", "area") and _is_single(argument)]
+        )
         if any(kind in READS for kind in kinds) and _has_array(row, arguments):
             return self._with_lost(self._lifted(row, call, arguments), lost)
         return self._with_lost(row.body(call, *arguments), lost)
@@ -445,17 +493,18 @@ class Lowering:
         """Block axes and array axes exchanged."""
         if not value.known or (value.shape[:2] != (1, 1) and value.shape[2:] != (1, 1)):
             raise UnsupportedFormula("an array of simulated values as a single argument is not supported yet")
-        payload = np.moveaxis(np.broadcast_to(value.payload, (*value.shape, 1)), (2, 3), (0, 1))  # type: ignore[arg-type]
-        return tag_value(payload, value.tag if isinstance(value.tag, int) else np.moveaxis(value.tag, (2, 3), (0, 1)), value.kinds)  # type: ignore[arg-type]
+        payload = np.moveaxis(np.broadcast_to(array_of(value.payload), (*value.shape, 1)), (2, 3), (0, 1))
+        tag = value.tag if isinstance(value.tag, int) else np.moveaxis(array_of(value.tag), (2, 3), (0, 1))
+        return tag_value(payload, tag, value.kinds)
 
     # references
 
     def _reference_operator(self, operator: str, left: Result, right: Result, scope: Scope) -> Result:
         for side in (left, right):
-            if isinstance(side, Value):
-                return side if side.kinds & ERROR else self.kit.error(ExcelError.VALUE)
+            if not isinstance(side, (Area, Areas)):
+                return side if isinstance(side, Value) and side.kinds & ERROR else self.kit.error(ExcelError.VALUE)
         if operator == ",":
-            return Areas([*_parts(left), *_parts(right)])
+            return Areas((*_parts(left), *_parts(right)))
         if isinstance(left, Areas) or isinstance(right, Areas) or left.sheet != right.sheet:
             return self.kit.error(ExcelError.VALUE)
         return hull(left, right, scope.place) if operator == ":" else self._common(left, right, scope.place)
@@ -470,8 +519,8 @@ class Lowering:
         """A value: a range is read whole in an array formula, else cut to the formula's own row or column."""
         if isinstance(result, Value):
             return result
-        if isinstance(result, (Areas, Lambda)):
-            return self.kit.error(ExcelError.VALUE if isinstance(result, Areas) else ExcelError.CALC)
+        if type(result) in _NO_VALUES:
+            return self.kit.error(_NO_VALUES[type(result)])
         if scope.array or (result.steady and result.height == result.width == 1):
             return self.read(result, scope.place)
         return self.intersect(result, scope.place)
@@ -485,7 +534,9 @@ class Lowering:
             return self._intersected(evolve(area, top=row, bottom=row), area.top.at <= place.top, place.bottom <= area.bottom.at, place)
         if area.steady and area.height == 1 and not area.left.moves:
             column = Edge(place.left, True)
-            return self._intersected(evolve(area, left=column, right=column), area.left.at <= place.left, place.right <= area.right.at, place)
+            return self._intersected(
+                evolve(area, left=column, right=column), area.left.at <= place.left, place.right <= area.right.at, place
+            )
         if place.size > 1:
             raise Unroll
         return self._intersect_cell(extent(area, place), place)
@@ -506,10 +557,10 @@ class Lowering:
 
     def read(self, area: Area, place: RangeRef) -> Value:
         """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
-        return self._read(self._clipped(area), place)
+        return self._read(self.clipped(area), place)
 
     def read_alike(self, areas: Sequence[Area], place: RangeRef) -> list[Value]:
-        used = [self._clipped(area) for area in areas]
+        used = [self.clipped(area) for area in areas]
         height, width = max(area.height for area in used), max(area.width for area in used)
         return [self._read(_cut_to(area, height, width), place) for area in areas]
 
@@ -527,10 +578,9 @@ class Lowering:
         cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
         steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
         moved = self._each(value, lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
-        assert moved is not None
         return moved
 
-    def _clipped(self, area: Area) -> Area:
+    def clipped(self, area: Area) -> Area:
         """Long references end where the used cells end; what lies beyond is blank."""
         if area.height > CLIPPED and not area.bottom.moves:
             area = evolve(area, bottom=Edge(max(area.top.at, min(area.bottom.at, self.grid.bottom))))
@@ -540,7 +590,7 @@ class Lowering:
 
     def subtotals(self, area: Area, place: RangeRef) -> NDArray[np.bool_] | None:
         """Which cells of an area are subtotals themselves; None where none is."""
-        seen = extent(self._clipped(area), place)
+        seen = extent(self.clipped(area), place)
         mask = np.zeros((seen.height, seen.width), dtype=bool)
         for region in self.graph.overlapping(seen):
             common = region.place.intersection(seen)
@@ -585,10 +635,16 @@ def _is_single(argument: Any) -> bool:
 
 def _has_array(row: Function, arguments: Sequence[Any]) -> bool:
     kinds = row.signature.kinds(row.name, len(arguments))
-    return any(kind not in READS and isinstance(argument, Value) and argument.shape[2:] != (1, 1) for kind, argument in zip(kinds, arguments, strict=True))
+    return any(
+        kind not in READS and isinstance(argument, Value) and argument.shape[2:] != (1, 1)
+        for kind, argument in zip(kinds, arguments, strict=True)
+    )
 
+
+_NO_VALUES = {Areas: ExcelError.VALUE, Lambda: ExcelError.CALC, PassedFunction: ExcelError.NAME}
 
 DEEPEST_CALL = 64  # LAMBDA calls within LAMBDA calls
+MOST_CALLS = 100_000  # of LAMBDAs in one formula
 DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
 
 
@@ -597,6 +653,8 @@ def _is_subtotal(node: Node) -> bool:
 
 
 def _variable(node: Node) -> str:
+    if isinstance(node, syntax.StructuredReference) and node.table is None and node.first is not None:
+        return node.first.casefold()  # an optional parameter: [x]
     if not isinstance(node, syntax.Name):
         raise UnsupportedFormula("LET and LAMBDA need a name where this formula has something else")
     return node.text.casefold()
@@ -628,6 +686,12 @@ def hull(left: Area, right: Area, place: RangeRef) -> Area:
         max(left.bottom, right.bottom, key=_at),
         max(left.right, right.right, key=_at),
     )
+
+
+def _cannot_cancel(result: Interval, x: Interval, y: Interval) -> bool:
+    """Whether a sum is never as small beside its operands as `snap` asks for."""
+    least = 2.0**-48 * max(abs(bound) for bound in (*x, *y))
+    return result[0] > least or result[1] < -least
 
 
 def _at(edge: Edge) -> int:

@@ -53,8 +53,9 @@ _ARITHMETIC: dict[str, Callable[[Kit, Value, Value], Value]] = {
 
 def compare(kit: Kit, operator: str, first: Value, second: Value) -> Value:
     """A boolean: numbers sort before text before booleans; a blank is what it is compared with."""
+    first, second = kit.settled(first), kit.settled(second)
     errors = kit.error_tag((first, second))
-    mask = comparison(kit, operator, kit.settled(first), kit.settled(second))
+    mask = comparison(kit, operator, first, second)
     return kit.with_tag(kit.boolean(mask).payload, errors, Kind.BOOLEAN)
 
 

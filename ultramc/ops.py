@@ -18,7 +18,9 @@ from typing import Literal
 from attrs import frozen
 
 ResultKind = Literal["number", "mask", "tag", "same"]
-ShapeRule = Literal["elementwise", "reduce", "window", "transpose", "join", "gather", "search", "sort", "source", "scalar_call", "repeat", "loop"]
+ShapeRule = Literal[
+    "elementwise", "reduce", "window", "transpose", "join", "gather", "search", "sort", "source", "scalar_call", "repeat", "loop"
+]
 
 
 @frozen
@@ -58,7 +60,14 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("sub", 2, "number", "elementwise", EXACT, "x - y"),
     ("mul", 2, "number", "elementwise", EXACT, "x * y"),
     ("div", 2, "number", "elementwise", EXACT, "x / y"),
-    ("snap", 3, "number", "elementwise", EXACT, "the first operand, or 0 where it is below 2^-49 of the larger of the other two (a final + or - in Excel)"),
+    (
+        "snap",
+        3,
+        "number",
+        "elementwise",
+        EXACT,
+        "the first operand, or 0 where it is below 2^-49 of the larger of the other two (a final + or - in Excel)",
+    ),
     ("neg", 1, "number", "elementwise", EXACT, "-x"),
     ("abs", 1, "number", "elementwise", EXACT, "|x|"),
     ("sign", 1, "number", "elementwise", EXACT, "-1, 0 or 1"),
@@ -71,8 +80,22 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("floor", 1, "number", "elementwise", EXACT, "the largest integer not above x"),
     ("ceil", 1, "number", "elementwise", EXACT, "the smallest integer not below x"),
     ("trunc", 1, "number", "elementwise", EXACT, "towards zero"),
-    ("round_half", 1, "number", "elementwise", EXACT, "to the nearest integer, halves away from zero; within 2^-49 of a half counts as one"),
-    ("mend", 1, "number", "elementwise", EXACT, "the nearest integer where x is within 2^-49 |x| of it (undoes the error of scaling by a power of ten)"),
+    (
+        "round_half",
+        1,
+        "number",
+        "elementwise",
+        EXACT,
+        "to the nearest integer, halves away from zero; within 2^-49 of a half counts as one",
+    ),
+    (
+        "mend",
+        1,
+        "number",
+        "elementwise",
+        EXACT,
+        "the nearest integer where x is within 2^-49 |x| of it (undoes the error of scaling by a power of ten)",
+    ),
     # transcendental
     ("exp", 1, "number", "elementwise", LIBRARY, "e^x"),
     ("expm1", 1, "number", "elementwise", LIBRARY, "e^x - 1"),
@@ -116,17 +139,38 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("last_true", 1, "number", "reduce", EXACT, "the 0-based position of the last that holds; -1 where none does"),
     ("first_error_of", 1, "tag", "reduce", EXACT, "the first tag that is an error, row by row; number where none is"),
     # shape
-    ("window", 1, "same", "window", EXACT, "for each cell of a block its height × width part of one array, which moves with the cell or not"),
+    (
+        "window",
+        1,
+        "same",
+        "window",
+        EXACT,
+        "for each cell of a block its height × width part of one array, which moves with the cell or not",
+    ),
     ("transpose", 1, "same", "transpose", EXACT, "height and width exchanged"),
     ("as_array", 1, "same", "transpose", EXACT, "a block (rows × columns of cells) seen as one array of that height and width"),
     ("join", None, "same", "join", EXACT, "arrays placed side by side in one of attribute `size`, at attribute `places`"),
-    ("gather", 2, "same", "gather", EXACT, "the elements of the second operand at 0-based positions (row by row) given by the first; positions outside are clamped"),
+    (
+        "gather",
+        2,
+        "same",
+        "gather",
+        EXACT,
+        "the elements of the second operand at 0-based positions (row by row) given by the first; positions outside are clamped",
+    ),
     # order
     ("sort", 1, "number", "sort", EXACT, "the elements of each array in ascending order, row by row"),
     ("search", 2, "number", "search", EXACT, "how many elements of the ascending array (second) are less than the first"),
     # control
     ("loop", None, "number", "loop", EXACT, "the body once per step, carrying values: see `program.Loop`"),
-    ("repeat", None, "number", "repeat", EXACT, "the body until every lane's step is done, each lane frozen when it is: see `program.Repeat`"),
+    (
+        "repeat",
+        None,
+        "number",
+        "repeat",
+        EXACT,
+        "the body until every lane's step is done, each lane frozen when it is: see `program.Repeat`",
+    ),
     # host
     ("scalar_call", None, "number", "scalar_call", EXACT, "a Python function of cell values, element by element"),
 )

@@ -202,7 +202,11 @@ def _loop_signature(instruction: Instruction) -> Signature:
     if steps < 1:
         raise ValueError(f"a loop at {instruction.cell} of {steps} steps; at least 1 is needed")
     state, cut, yields = *_split(instruction.operands, carries), _shapes(body.results)[carries:]
-    return (*state, *(along(shape, axis, 1) for shape in cut)), (*state, *yields), (*state, *(along(shape, axis, steps) for shape in yields))
+    return (
+        (*state, *(along(shape, axis, 1) for shape in cut)),
+        (*state, *yields),
+        (*state, *(along(shape, axis, steps) for shape in yields)),
+    )
 
 
 def _split(operands: Sequence[Operand], carries: int) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
@@ -240,6 +244,12 @@ def _check_operands(operands: Sequence[Operand], defined: set[int], where: str) 
 
 def shape_of(operand: Operand) -> Shape:
     return operand.shape if isinstance(operand, Ref) else operand.shape[:4]
+
+
+def array_of(operand: Operand) -> Known:
+    """The array of an operand that is known."""
+    assert isinstance(operand, np.ndarray)
+    return operand
 
 
 def kind_of_operand(operand: Operand) -> str:
@@ -435,7 +445,7 @@ def _less_equal(x: Interval, y: Interval) -> bool | None:
 
 
 def _is_finite(x: Interval) -> bool | None:
-    return True if -LARGEST <= x[0] and x[1] <= LARGEST else None
+    return True if x[0] >= -LARGEST and x[1] <= LARGEST else None
 
 
 DECISIONS: dict[str, Callable[..., bool | None]] = {
@@ -473,7 +483,7 @@ class Builder:
         Call it under ``numpy.errstate(all="ignore")``: overflow and invalid operations are outcomes.
         """
         values = tuple(operand if isinstance(operand, (np.ndarray, Ref)) else constant(operand) for operand in operands)
-        if values and all(isinstance(value, np.ndarray) for value in values):
+        if values and not any(isinstance(value, Ref) for value in values):
             return self._fold(op, values, attributes)
         simpler = _SIMPLER.get(op)
         if simpler is not None:
@@ -509,7 +519,7 @@ class Builder:
         self._next += 1
         return self._next - 1
 
-    def _fold(self, op: str, values: tuple[Known, ...], attributes: dict[str, Any]) -> Known:
+    def _fold(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Known:
         function = self._functions.get(op)
         if function is None:
             function = self._functions[op] = array.implementation(op)
@@ -720,7 +730,11 @@ def _name(operand: Operand) -> str:
         text = " ".join(f"{value:.12g}" if operand.dtype.kind == "f" else str(value) for value in operand.flat)
         return text if operand.size == 1 else f"[{text}]"
     first, last = operand.flat[0], operand.flat[-1]
-    return f"[{first:.6g} … {last:.6g}; {_shape_text(shape_of(operand))}]" if operand.dtype.kind == "f" else f"[{_shape_text(shape_of(operand))} {operand.dtype}]"
+    return (
+        f"[{first:.6g} … {last:.6g}; {_shape_text(shape_of(operand))}]"
+        if operand.dtype.kind == "f"
+        else f"[{_shape_text(shape_of(operand))} {operand.dtype}]"
+    )
 
 
 def _attribute_text(attributes: Mapping[str, Any]) -> str:

@@ -69,7 +69,7 @@ def _divide(x: float, y: float) -> float:
 
 def _power(x: float, y: float) -> float:
     if x == 0 and y < 0:
-        return math.inf
+        return math.copysign(math.inf, x) if y % 2 == 1 else math.inf
     try:
         result = math.pow(x, y)
     except OverflowError:
@@ -277,7 +277,10 @@ class Interpreter:
             if all(done.items):
                 break
             *following, finished = self._body(instruction.attributes["body"], state, values)
-            state = [_each(shape, lambda *p, o=old, n=new, d=done: o.at(*p) if d.at(*p) else n.at(*p)) for old, new in zip(state, following, strict=True)]
+            state = [
+                _each(shape, lambda *p, o=old, n=new, d=done: o.at(*p) if d.at(*p) else n.at(*p))
+                for old, new in zip(state, following, strict=True)
+            ]
             done = _each(shape, lambda *p, d=done, f=finished: bool(d.at(*p) or f.at(*p)))
         return [*state, done]
 
@@ -290,7 +293,10 @@ class Interpreter:
         kit = Kit(Builder(), attributes["texts"])
 
         def call(*place: int) -> Number:
-            row = [kit.python(int(tag.at(*place)), float(payload.at(*place))) for payload, tag in zip(operands[::2], operands[1::2], strict=True)]
+            row = [
+                kit.python(int(tag.at(*place)), float(payload.at(*place)))
+                for payload, tag in zip(operands[::2], operands[1::2], strict=True)
+            ]
             result = _finite(called(attributes["function"], row))
             if attributes.get("part") == "tag":
                 return kind_of(result)
@@ -399,7 +405,9 @@ def evaluate(program: Program, job: Job, iteration: int) -> list[tuple[list[Numb
     for slot in program.outputs:
         shape = (1, 1, slot.cells.height, slot.cells.width)
         payload = _each(shape, interpreter.value(slot.payload, values).at).items
-        tag: list[Number] = [slot.tag] * len(payload) if isinstance(slot.tag, int) else _each(shape, interpreter.value(slot.tag, values).at).items
+        tag: list[Number] = (
+            [slot.tag] * len(payload) if isinstance(slot.tag, int) else _each(shape, interpreter.value(slot.tag, values).at).items
+        )
         found.append((payload, tag))
     return found
 
@@ -417,7 +425,9 @@ def confirm(
     for iteration in iterations[: max(1, ELEMENTS // elements)]:
         for slot, (payload, tag) in zip(program.outputs, evaluate(program, job, iteration), strict=True):
             got = samples[slot.label]
-            got_tag = tags[slot.label][:, iteration].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
+            got_tag = (
+                tags[slot.label][:, iteration].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
+            )
             allowed = ATOL * _root_mean_square(got[:, : max(iterations) + 1])
             for one, one_tag, want, want_tag in zip(got[:, iteration].tolist(), got_tag, payload, tag, strict=True):
                 if one_tag != want_tag or (want_tag < FIRST_ERROR and not abs(one - want) <= RTOL * abs(want) + allowed):

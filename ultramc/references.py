@@ -47,9 +47,10 @@ class Resolver:
         if _off_sheet(top, bottom, place.height, MAX_ROW) or _off_sheet(left, right, place.width, MAX_COLUMN):
             if place.size > 1:
                 raise Unroll
-            return ExcelError.REF
+            top, bottom = _wrapped(top, bottom, MAX_ROW)
+            left, right = _wrapped(left, right, MAX_COLUMN)
         areas = [Area(sheet.name, top, left, bottom, right, node.whole) for sheet in sheets]
-        return areas[0] if len(areas) == 1 else Areas(areas)
+        return areas[0] if len(areas) == 1 else Areas(tuple(areas))
 
     def sheets(self, span: SheetSpan | None, place: RangeRef) -> list[Sheet] | ExcelError:
         if span is None or (span.book is None and span.first is None):
@@ -94,6 +95,12 @@ class Resolver:
 
 def _off_sheet(first: Edge, last: Edge, length: int, limit: int) -> bool:
     return first.at < 1 or last.at + (length - 1 if last.moves else 0) > limit
+
+
+def _wrapped(first: Edge, last: Edge, limit: int) -> tuple[Edge, Edge]:
+    """Only a relative reference of a defined name leaves the sheet: Excel goes on from the opposite side."""
+    ends = sorted((edge.at - 1) % limit + 1 for edge in (first, last))
+    return Edge(ends[0], first.moves), Edge(ends[1], last.moves)
 
 
 def _holds(table: Table, place: RangeRef) -> bool:

@@ -13,7 +13,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
@@ -503,6 +502,8 @@ def _covers(variable: Variable, area: tuple[int, int, int, int] | None) -> bool:
 
 
 def _suggestion(key: str, labels: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
     by_case = {label.casefold(): label for label in labels}
     close = [by_case[match] for match in get_close_matches(key.casefold(), by_case, cutoff=0.5)]
     return f"did you mean {_listed(close)}?" if close else f"it has {_listed(by_case.values())}"
@@ -572,7 +573,7 @@ def _table_of_statistics(cell: Variable) -> Table:
     counts = tuple((f"“{text}”", f"{count:,}", "", "", "") for text, count in cell.categories.items())
     shape = (("", _shape(cell.ordered, 36), "", "", ""),) if len(cell.ordered) else ()
     headers = ("", "estimate", "± s.e.", "95 % low", "high")
-    notes = (cell.exclusion, *(f"saved value {_saved(value)}" for value in cell.column.base))
+    notes = (cell.exclusion, *(f"saved value {_saved(value)}" for value in cell.column.base if value is not None))
     return Table(_title(cell), _extent(cell), headers, (*rows, *counts, *shape), tuple(filter(None, notes)))
 
 
@@ -601,8 +602,8 @@ def _remarks(variables: Iterable[Variable]) -> Iterator[str]:
             yield f"{variable.label}: {_listed(f'“{text}” {count:,}' for text, count in variable.categories.items())}"
 
 
-def _saved(value: Scalar) -> str:
-    return str(to_text(value)) if value is None or isinstance(value, (bool, str, ExcelError)) else number(value)
+def _saved(value: bool | float | str | ExcelError) -> str:
+    return str(to_text(value)) if isinstance(value, (bool, str, ExcelError)) else number(value)
 
 
 def _json_number(value: float | None) -> float | None:

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, BinaryIO, Literal
 
@@ -83,6 +82,7 @@ class Simulation:
         self.progress = progress
         self.now = now or datetime.now()
         self.in_sheet = in_sheet
+        self._arguments = {"inputs": inputs, "outputs": outputs, "in_sheet": in_sheet, "progress": progress, "now": self.now}
         self.graph = Graph.of(self.workbook)
         self.inputs = _inputs(self.workbook, inputs or {})
         self.outputs = _outputs(self.workbook, outputs, self.graph)
@@ -230,6 +230,10 @@ class Simulation:
         size = chunk_iterations(engine, executable, allowed - kept)
         return size if chunk is None else min(_at_least_one("chunk", chunk), job.iterations)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without what is compiled: another process makes it again."""
+        return _made_again, (self.workbook, self._arguments)
+
     def __repr__(self) -> str:
         names = ", ".join(f"{given.label} ~ {given.laws[0]}" for given in self.inputs[:5])
         sites = f", {len(self.call_sites):,} cells that draw" if self.call_sites else ""
@@ -238,6 +242,10 @@ class Simulation:
             f"outputs {', '.join(self.outputs)}; "
             f"{self.compiled.lowered:,} cells in {len(self.compiled.program.instructions):,} instructions"
         )
+
+
+def _made_again(workbook: Workbook, arguments: dict[str, Any]) -> Simulation:
+    return Simulation(workbook, **arguments)
 
 
 class _Run:
@@ -469,6 +477,8 @@ UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB
 
 
 def _read_bytes(text: str) -> float:
+    from difflib import get_close_matches
+
     digits = text.strip().rstrip("abgikmtABGIKMT ")
     unit = text.strip()[len(digits) :].strip().upper() or "B"
     try:

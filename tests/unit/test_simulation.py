@@ -1,5 +1,8 @@
 """What a simulation promises, seen from outside. Expected samples are plain NumPy's of the same draws."""
 
+import pickle
+from datetime import datetime
+
 import numpy as np
 import pytest
 from openpyxl.worksheet.formula import DataTableFormula
@@ -272,7 +275,7 @@ class TestPath:
     def test_a_data_table_is_refused(self):
         cells = {"A1": 1, "B1": "=A1*2", "D2": "=B1", "C3": 1, "C4": 2, "E9": "=SUM(D3:D4)"}
         table = DataTableFormula(ref="D3:D4", dt2D=False, dtr=False, r1="A1")
-        with pytest.raises(mc.UnsupportedFormula, match="Model!D3.*data table"):
+        with pytest.raises(mc.UnsupportedFormula, match=r"Model!D3.*data table"):
             simulation(cells | {"D3": table}, inputs={"A1": mc.Uniform(0, 1)}, outputs=["E9"])
 
     def test_all_inputs_fixed_to_their_saved_values_give_the_base_case(self):
@@ -424,7 +427,7 @@ class TestDraws:
         assert sim.draws("Model!B3", count=3, seed=1).tolist() == [7, 7, 7]
 
     def test_what_is_no_input(self):
-        with pytest.raises(mc.InputError, match="Model!B1 is no input.*A1"):
+        with pytest.raises(mc.InputError, match=r"Model!B1 is no input.*A1"):
             simulation(PLAN, inputs={"A1": mc.Normal(5, 2)}, outputs=["B1"]).draws("B1", count=3, seed=1)
 
 
@@ -473,6 +476,13 @@ def test_where_the_workbook_comes_from(source, tmp_path):
         given = {"path": path, "bytes": data, "file": stream, "workbook": mc.Workbook(data)}[source]
         result = mc.Simulation(given, inputs={"A1": 1}, outputs=["B1"]).run(2, seed=1)
     assert result["B1"].samples.tolist() == [4, 4]
+
+
+def test_another_process_gets_the_same_simulation():
+    now = datetime(2024, 2, 29)
+    sim = simulation(PLAN | {"B1": "=A1+A2+RAND()+DAY(NOW())"}, inputs={"A1": mc.Normal(0, 1)}, outputs=["B2"], now=now)
+    again = pickle.loads(pickle.dumps(sim))
+    np.testing.assert_array_equal(again.run(100, seed=SEED)["B2"].samples, sim.run(100, seed=SEED)["B2"].samples)
 
 
 def test_repr_says_what_it_is():

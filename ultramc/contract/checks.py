@@ -56,7 +56,7 @@ def _require(condition: object, message: str) -> None:
 
 
 def agrees(engine: Engine, case: Case) -> None:
-    """All iterations of a case in one chunk, and the last of them alone."""
+    """All iterations of a case in one chunk; and the same bits one iteration at a time."""
     program = program_of(case)
     lacking = set(program.ops()) - engine.supports
     if lacking:
@@ -64,9 +64,10 @@ def agrees(engine: Engine, case: Case) -> None:
     executable = engine.compile(program)
     job = Job(SEED, case.iterations)
     want = [reference.evaluate(program, job, iteration) for iteration in range(case.iterations)]
-    tolerance = _tolerance(program)
-    _compare(engine.run(executable, job, 0, case.iterations), program, want, tolerance, case)
-    _compare(engine.run(executable, job, case.iterations - 1, 1), program, want[-1:], tolerance, case)
+    whole = engine.run(executable, job, 0, case.iterations)
+    _compare(whole, program, want, _tolerance(program), case)
+    singly = [engine.run(executable, job, iteration, 1) for iteration in range(case.iterations)]
+    _require_equal_runs(singly, [whole], f"{case.op}, {case.id}, one iteration at a time against all at once")
 
 
 def _tolerance(program: Program) -> float:
@@ -210,11 +211,17 @@ def refuses_unknown_op(engine: Engine) -> None:
 
 
 def agrees_on_a_model(engine: Engine) -> None:
-    program, job = model(), Job(SEED, 40)
+    """A chunk of three blocks, looked at where blocks begin and end."""
+    program, total = model(), 3 * CANONICAL_BLOCK
     if _lacks(engine, program):
         return
-    want = [reference.evaluate(program, job, iteration) for iteration in range(8)]
-    _compare(engine.run(engine.compile(program), job, 0, 8), program, want, 64 * _tolerance(program), Case("model", "8 iterations", ()))
+    job = Job(SEED, total)
+    chunk = engine.run(engine.compile(program), job, 0, total)
+    _require_form(chunk, program, total)
+    looked_at = (0, 1, 7, CANONICAL_BLOCK - 1, CANONICAL_BLOCK, CANONICAL_BLOCK + 1000, total - 1)
+    want = [reference.evaluate(program, job, iteration) for iteration in looked_at]
+    tolerance = 64 * _tolerance(program)  # errors of a few ops in a row add up
+    _compare(_picked(chunk, looked_at), program, want, tolerance, Case("model", f"iterations {looked_at}", ()))
 
 
 def does_not_depend_on_chunks(engine: Engine) -> None:
@@ -225,13 +232,13 @@ def does_not_depend_on_chunks(engine: Engine) -> None:
     whole = [engine.run(executable, job, 0, total)]
     for size, upto in ((4099, total), (CANONICAL_BLOCK, total), (7, 700), (1, 64)):
         parts = [engine.run(executable, job, *piece) for piece in _ranges(upto, size)]
-        start = [_first(whole[0], upto)]
+        start = [_picked(whole[0], range(upto))]
         _require_equal_runs(parts, start, f"chunks of {size} iterations against one of {total}")
 
 
-def _first(chunk: Chunk, count: int) -> Chunk:
-    tags = tuple(None if tag is None else tag[:, :count] for tag in chunk.tags)
-    return Chunk(chunk.first, count, tuple(payload[:, :count] for payload in chunk.payloads), tags)
+def _picked(chunk: Chunk, iterations: Sequence[int]) -> Chunk:
+    tags = tuple(None if tag is None else tag[:, iterations] for tag in chunk.tags)
+    return Chunk(chunk.first, len(iterations), tuple(payload[:, iterations] for payload in chunk.payloads), tags)
 
 
 def keeps_nothing_between_chunks(engine: Engine) -> None:
@@ -377,9 +384,9 @@ def compiles_once(engine: Engine) -> None:
     if _lacks(engine, program):
         return
     executable = engine.compile(program)
+    want = [reference.evaluate(program, Job(SEED, 3), iteration) for iteration in range(3)]
     for count in (3, 1, 2, 3):
-        want = [reference.evaluate(program, Job(SEED, count), iteration) for iteration in range(count)]
-        _compare(engine.run(executable, Job(SEED, count), 0, count), program, want, 0.0, Case("mul", f"{count} iterations", ()))
+        _compare(engine.run(executable, Job(SEED, count), 0, count), program, want[:count], 0.0, Case("mul", f"{count} iterations", ()))
 
 
 CHECKS = MappingProxyType(

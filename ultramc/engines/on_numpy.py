@@ -147,9 +147,9 @@ class _Pool:
 
 def _assigned(pool: _Pool, instruction: Instruction, dying: Sequence[int]) -> int:
     """A ufunc may write over an operand that it is the last to read; other steps may not."""
-    if instruction.op in VIEWS or instruction.op in _BODIES or instruction.op not in _WRITERS and instruction.op not in array.UFUNCS:
+    if instruction.op in VIEWS or instruction.op in _BODIES or (instruction.op not in _WRITERS and instruction.op not in array.UFUNCS):
         return -1
-    if instruction.op in array.UFUNCS:
+    if instruction.op in array.UFUNCS and instruction.op not in _WRITERS:
         same = [o.index for o in instruction.operands if isinstance(o, Ref) and o.shape == instruction.result.shape and o.index in dying]
         pool.release(same)
     return pool.take(instruction.result)
@@ -220,11 +220,11 @@ class _Run:
             values.update((ref.index, result) for ref, result in zip(instruction.results, results, strict=True))
             return
         operands = [values[o.index] if isinstance(o, Ref) else o for o in instruction.operands]
-        if op in array.UFUNCS:
-            result = getattr(np, array.UFUNCS[op])(*operands, out=out)
-        elif op in _WRITERS:
+        if op in _WRITERS:
             out = np.empty((*instruction.result.shape, self.count), DTYPES[instruction.result.kind]) if out is None else out
             result = _WRITERS[op](self, instruction, operands, out)
+        elif op in array.UFUNCS:
+            result = getattr(np, array.UFUNCS[op])(*operands, out=out)
         else:
             result = array.implementation(op)(*operands, **instruction.attributes)
         values[instruction.result.index] = result
@@ -276,6 +276,20 @@ def _accumulated(ufunc: Callable[..., Any]) -> Callable[..., NDArray[Any]]:
     return reduce
 
 
+SHORTCUTS = ((-1.0, np.reciprocal), (0.5, np.sqrt), (2.0, np.square))
+
+
+def _power(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
+    """NumPy takes these shortcuts only where its inner loop sees one exponent, which depends on the chunk: always taken, they do not."""
+    x, y = operands
+    np.power(x, y, out=out)
+    for exponent, shortcut in SHORTCUTS:
+        mask = np.equal(y, exponent)
+        if mask.any():
+            shortcut(x, out=out, where=mask)
+    return out
+
+
 def _special(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
     array.special_function(instruction.op)(*operands, out=out)
     return out
@@ -287,6 +301,7 @@ _WRITERS: dict[str, Callable[..., NDArray[Any]]] = {
     "select": _select,
     "sum": _accumulated(np.add),
     "product": _accumulated(np.multiply),
+    "power": _power,
     **dict.fromkeys(array.SPECIAL, _special),
 }
 

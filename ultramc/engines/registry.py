@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 
 from ultramc.engines.base import Engine, EngineInfo
@@ -23,10 +22,7 @@ def engine(choice: str | Engine) -> Engine:
 
     Raises InputError for a name that nobody registered and EngineUnavailable where it cannot run here.
     """
-    if isinstance(choice, Engine):
-        made = choice
-    else:
-        made = _made("numpy" if choice == "auto" else choice)
+    made = choice if isinstance(choice, Engine) else _made("numpy" if choice == "auto" else choice)
     availability = made.availability()
     if not availability.available:
         raise EngineUnavailable(f"engine {made.name!r} cannot run here: {availability.reason}")
@@ -34,6 +30,8 @@ def engine(choice: str | Engine) -> Engine:
 
 
 def _made(name: str) -> Engine:
+    from difflib import get_close_matches
+
     places = registered()
     if name not in places:
         close = get_close_matches(name, places, 1)

@@ -53,6 +53,9 @@ MODULES = (
     "hypothesis_tests",
     "aggregation",
     "chance",
+    "dynamic_arrays",
+    "database",
+    "higher_order",
 )
 
 _SIGNATURE = re.compile(r"(?P<fixed>[^(]*)(?:\((?P<repeated>[^)]*)\)\+)?")

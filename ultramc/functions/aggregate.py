@@ -16,6 +16,7 @@ from ultramc.functions.criteria import criterion
 from ultramc.functions.kit import ABSENT, BLANK, BOOLEAN, ERROR, NUMBER, TEXT, ZERO, Area, Edge, Kit, Value, broadcast, tag_of, tag_value
 from ultramc.lowering import Call, Result, Steps
 from ultramc.program import TRUE, Known, Operand, broadcast_shape, constant, decided, narrowed
+from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError
 
@@ -137,9 +138,7 @@ def _count_numbers(call: Call, *arguments: Cells) -> Value:
 
 
 def _countable(kit: Kit, value: Value, from_reference: bool) -> Value:
-    if from_reference or not value.kinds & (TEXT | BOOLEAN | BLANK):
-        return value
-    return kit.to_number(value)
+    return value if from_reference else kit.settled(kit.to_number(value))
 
 
 @function("COUNTA", "(cells)+")
@@ -233,6 +232,13 @@ def _resized(area: Area, like: Area) -> Area:
     return evolve(area, bottom=bottom, right=Edge(area.left.at + like.width - 1, area.left.moves), whole=like.whole)
 
 
+def _read_as_far(call: Call, values: Area, area: Area) -> Area:
+    """The sum range, resized; the cells that its text does not name are precedents too."""
+    resized = _resized(values, call.lowering.clipped(area))
+    call.lowering.reads.append(extent(resized, call.place))
+    return resized
+
+
 def selected(kit: Kit, value: Value, mask: Operand) -> Value:
     """The values where the mask holds, absent elsewhere."""
     tag = kit.emit("select", mask, tag_of(value), np.full((1, 1, 1, 1, 1), 4, dtype=np.uint8))
@@ -266,7 +272,7 @@ def _single(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
         pairs = _paired(call, (area, condition))
         if pairs is None or not isinstance(values, Area | None):
             return call.kit.error(ExcelError.VALUE)
-        return _over(call, area if values is None else _resized(values, area), pairs, finish)
+        return _over(call, area if values is None else _read_as_far(call, values, area), pairs, finish)
 
 
 def _several(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:

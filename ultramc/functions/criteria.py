@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from ultramc.errors import UnsupportedFormula
-from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, TEXT, Kit, Unroll, Value, text_as_number, tag_of
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, TEXT, Kit, Unroll, Value, tag_of, text_as_number
 from ultramc.functions.text_values import number_in_text
 from ultramc.program import FALSE, Operand, constant
 from ultramc.values import ERROR_NAMES, ExcelError, Kind, Scalar

@@ -11,9 +11,25 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
-from ultramc.program import FALSE, LARGEST, TRUE, Builder, Known, Operand, Ref, Shape, broadcast_shape, constant, decided, interval_of, narrowed, shape_of
+from ultramc.program import (
+    FALSE,
+    LARGEST,
+    TRUE,
+    Builder,
+    Known,
+    Operand,
+    Ref,
+    Shape,
+    array_of,
+    broadcast_shape,
+    constant,
+    decided,
+    interval_of,
+    narrowed,
+    shape_of,
+)
 from ultramc.values import ERRORS, FIRST_ERROR, ExcelError, Kind, Scalar, error_of, kind_of
 
 NUMBER, BOOLEAN, TEXT, BLANK, ABSENT = (1 << kind for kind in Kind)
@@ -39,6 +55,9 @@ class Value:
     @property
     def known(self) -> bool:
         return isinstance(self.payload, np.ndarray) and not isinstance(self.tag, Ref)
+
+
+OMITTED = Value(ZERO, int(Kind.BLANK), BLANK)  # an argument that was left out: told from a blank cell by identity
 
 
 class Texts:
@@ -189,8 +208,7 @@ class Kit:
 
     def scalars(self, value: Value) -> list[Scalar]:
         """The elements of a known value, in row-major order of its shape."""
-        assert isinstance(value.payload, np.ndarray) and not isinstance(value.tag, Ref)
-        payload, tag = np.broadcast_arrays(value.payload, tag_of(value))
+        payload, tag = np.broadcast_arrays(array_of(value.payload), array_of(tag_of(value)))
         return [self.python(kind, number) for kind, number in zip(tag.ravel().tolist(), payload.ravel().tolist(), strict=True)]
 
     def python(self, kind: int, number: float) -> Scalar:
@@ -250,12 +268,12 @@ class Kit:
     def settled(self, value: Value) -> Value:
         """A number that is finite wherever its tag says number: overflow is `#NUM!`."""
         low, high = interval_of(value.payload)
-        if -LARGEST <= low and high <= LARGEST:
+        if low >= -LARGEST and high <= LARGEST:
             return value
         finite = self.emit("is_finite", value.payload)
         failed = self.fail_where(value, self.emit("not", finite), ExcelError.NUM)
         if isinstance(failed.payload, np.ndarray):
-            payload: Operand = np.where(finite, failed.payload, 0.0)
+            payload: Operand = np.where(array_of(finite), failed.payload, 0.0)
         else:
             payload = narrowed(failed.payload, -LARGEST, LARGEST)
         return Value(payload, failed.tag, failed.kinds)
@@ -303,8 +321,8 @@ class Kit:
         rows, columns = (size if size > 1 else full for size, full in zip(have, (height, width), strict=True))
         tag = np.full((*value.shape[:2], height, width, 1), ExcelError.NA.kind, dtype=np.uint8)
         payload = np.zeros(tag.shape)
-        tag[:, :, :rows, :columns] = tag_of(value)
-        payload[:, :, :rows, :columns] = value.payload
+        tag[:, :, :rows, :columns] = array_of(tag_of(value))
+        payload[:, :, :rows, :columns] = array_of(value.payload)
         return tag_value(payload, tag, ANY)
 
     # coercion
@@ -341,7 +359,7 @@ class Kit:
         """As a condition: a mask, and the tag of its errors. Text other than TRUE and FALSE is `#VALUE!`."""
         if value.kinds & TEXT:
             value = self._text_read(value, _text_as_boolean, Kind.BOOLEAN)
-        number = self.to_number(value)
+        number = self.settled(self.to_number(value))
         mask = self.emit("not", self.emit("equal", number.payload, ZERO))
         return mask, self.error_tag([number])
 
@@ -452,7 +470,7 @@ class Area:
 class Areas:
     """Several areas at once: a union or a 3-D reference."""
 
-    parts: tuple[Area, ...] = field(converter=tuple)
+    parts: tuple[Area, ...]
 
 
 Argument = Any  # Value, Area, Areas or a syntax node, as the parameter's kind says

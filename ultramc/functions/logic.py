@@ -39,7 +39,7 @@ def _if(call: Call, condition: Node, yes: Node | None = None, no: Node | None = 
 
 
 def _scalar_mask(mask: Operand) -> bool:
-    return tuple(mask.shape[:4]) == (1, 1, 1, 1) or decided(mask) is not None and tuple(mask.shape[2:4]) == (1, 1)
+    return tuple(mask.shape[:4]) == (1, 1, 1, 1) or (decided(mask) is not None and tuple(mask.shape[2:4]) == (1, 1))
 
 
 def _branch(call: Call, node: Node | None, when_missing: bool) -> Steps:
@@ -272,6 +272,8 @@ _TYPES: tuple[tuple[int, float], ...] = ((NUMBER | BLANK, 1.0), (TEXT, 2.0), (BO
 @function("TYPE", "any")
 def _type(call: Call, value: Value) -> Value:
     kit = call.kit
+    if value.shape[2:] != (1, 1):
+        return kit.number(64)
     code: Operand = ZERO
     for kinds, number in _TYPES:
         code = kit.emit("select", kit.is_kind(value, kinds), number, code)

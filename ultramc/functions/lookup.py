@@ -43,6 +43,7 @@ def find(kit: Kit, key: Value, table: Value, mode: int, *, from_end: bool = Fals
 
     The nearest match in a simulated array of mixed kinds takes it to be sorted; any other is Excel's binary search.
     """
+    table = kit.settled(table)
     if key.known and table.known and table.shape[:2] == (1, 1):
         return _find_known(kit, key, table, mode, from_end)
     if math.prod(np.broadcast_shapes(key.shape, table.shape)) > WIDEST_COMPARISON:
@@ -83,7 +84,9 @@ def _matching(kit: Kit, key: Value, table: Value) -> Operand:
 def _nearest_number(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
     """Excel's binary search among numbers, which need be in no order, step by step."""
     count = table.shape[2] * table.shape[3]
-    low, high, found = ZERO, constant(count - 1.0), constant(-1.0)
+    low: Operand = ZERO
+    high: Operand = constant(count - 1.0)
+    found: Operand = constant(-1.0)
     for _ in range(count.bit_length()):
         middle = kit.emit("floor", kit.emit("mul", kit.emit("add", low, high), 0.5))
         fits = _compared(kit, "<=" if mode == BELOW else ">=", take(kit, table, middle), key)
@@ -367,7 +370,7 @@ def _single(line: Value) -> int | None:
     """The number of a known line that is the same for the whole block."""
     if line.kinds & ERROR or not isinstance(line.payload, np.ndarray) or line.payload.size != 1:
         return None
-    return int(line.payload.flat[0])
+    return int(line.payload.item())
 
 
 def _index_area(call: Call, source: Area, row: int, column: int) -> Result:
@@ -417,7 +420,7 @@ def _offset(call: Call, source: Result, rows: Value, columns: Value, height: Val
     if errors.kinds & ERROR:
         return _known_error(errors)
     if not isinstance(source, Area):
-        return source if isinstance(source, Value) and source.kinds & ERROR else kit.error(ExcelError.VALUE)
+        return kit.error(ExcelError.VALUE)
     down, across = int(call.constant(rows, "offset")), int(call.constant(columns, "offset"))
     tall = source.height if height is None else int(call.constant(height, "height"))
     wide = source.width if width is None else int(call.constant(width, "width"))
@@ -487,9 +490,9 @@ def _absolute(tree: Node, place: RangeRef) -> Node:
     """A reference that INDIRECT reads is the same for every cell of the block."""
     if not isinstance(tree, syntax.Reference):
         return tree
-    axes = {name: getattr(tree, name) for name in ("top", "bottom", "left", "right")}
-    origin = {"top": place.top, "bottom": place.top, "left": place.left, "right": place.left}
-    return evolve(tree, **{name: syntax.Axis(axis.at(origin[name]), True) for name, axis in axes.items()})
+    top, bottom = (syntax.Axis(axis.at(place.top), True) for axis in (tree.top, tree.bottom))
+    left, right = (syntax.Axis(axis.at(place.left), True) for axis in (tree.left, tree.right))
+    return evolve(tree, top=top, bottom=bottom, left=left, right=right)
 
 
 def _coordinates(call: Call, area: Result, *, down: bool) -> Value:
@@ -525,8 +528,6 @@ def _extent_of(call: Call, result: Result, *, down: bool) -> Value:
     if isinstance(result, Areas):
         return call.kit.error(ExcelError.REF)
     if isinstance(result, Value):
-        if result.kinds & ERROR and result.shape == (1, 1, 1, 1):
-            return result
         return call.kit.number(result.shape[2 if down else 3])
     if not result.steady and call.place.size > 1:
         raise Unroll

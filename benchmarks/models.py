@@ -1,0 +1,140 @@
+"""Models that the benchmarks run: each as a workbook, and by hand in NumPy from the same draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import openpyxl
+from attrs import frozen
+from openpyxl.utils import get_column_letter
+
+import ultramc as mc
+
+SEED = 42
+PERIODS = 120
+
+
+@frozen
+class Model:
+    simulation: mc.Simulation
+    by_hand: Callable[[int], list[np.ndarray]]  # iterations → samples of the outputs
+
+    def draws(self, count: int) -> list[np.ndarray]:
+        return [self.simulation.draws(given.label, count=count, seed=SEED) for given in self.simulation.inputs]
+
+
+def saved(book: openpyxl.Workbook) -> bytes:
+    file = BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+ROLL_FORWARD_INPUTS = (
+    ("growth", mc.Normal(0.003, 0.002)),
+    ("inflation of price", mc.Normal(0.002, 0.001)),
+    ("share of cost", mc.Normal(0.45, 0.03)),
+    ("inflation of cost", mc.Normal(0.0025, 0.0005)),
+    ("interest", mc.Normal(0.06, 0.005)),
+    ("tax", mc.Normal(0.25, 0.01)),
+    ("discount rate", mc.Normal(0.09, 0.01)),
+    ("volume", mc.Normal(1000, 100)),
+)
+# name, value before the first period, formula: {x} is line x in the same period, {x-} in the period before
+ROLL_FORWARD_LINES = (
+    ("volume", "=B8", "={volume-}*(1+$B$1)"),
+    ("price", 10, "={price-}*(1+$B$2)"),
+    ("revenue", None, "={volume}*{price}"),
+    ("cost", None, "={revenue}*$B$3"),
+    ("fixed", 2500, "={fixed-}*(1+$B$4)"),
+    ("margin", None, "={revenue}-{cost}-{fixed}"),
+    ("interest", None, "={debt-}*$B$5/12"),
+    ("before_tax", None, "={margin}-500-{interest}"),
+    ("tax", None, "=MAX({before_tax},0)*$B$6"),
+    ("available", None, "={margin}-{tax}"),
+    ("repaid", None, "=MIN({debt-},MAX({available}-{interest},0)*0.6)"),
+    ("debt", 60000, "={debt-}-{repaid}"),
+    ("net", None, "={available}-{interest}-{repaid}"),
+    ("cash", 0, "={cash-}+{net}"),
+    ("factor", 1, "={factor-}/(1+$B$7/12)"),
+    ("value", 0, "={value-}+{net}*{factor}"),
+    ("lowest", 1e30, "=MIN({lowest-},{cash})"),
+)
+FIRST_LINE = 20
+
+
+def roll_forward() -> Model:
+    """A debt roll-forward of 120 periods and 17 lines."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Model"
+    for row, (name, law) in enumerate(ROLL_FORWARD_INPUTS, 1):
+        sheet.cell(row, 1, name)
+        sheet.cell(row, 2, law.mean)
+    rows = {name: FIRST_LINE + index for index, (name, _, _) in enumerate(ROLL_FORWARD_LINES)}
+    for name, start, formula in ROLL_FORWARD_LINES:
+        sheet.cell(rows[name], 1, name)
+        sheet.cell(rows[name], 2, start)
+        for column in range(3, PERIODS + 3):
+            here, before = get_column_letter(column), get_column_letter(column - 1)
+            places = {other: f"{here}{row}" for other, row in rows.items()} | {f"{other}-": f"{before}{row}" for other, row in rows.items()}
+            sheet.cell(rows[name], column, formula.format_map(places))
+    last = get_column_letter(PERIODS + 2)
+    inputs = {f"Model!B{row}": law for row, (_, law) in enumerate(ROLL_FORWARD_INPUTS, 1)}
+    outputs = [f"Model!{last}{rows[name]}" for name in ("value", "lowest", "debt")]
+    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=outputs)
+
+    def by_hand(count: int) -> list[np.ndarray]:
+        growth, price_inflation, share, cost_inflation, rate, tax_rate, discount, volume = model.draws(count)
+        price, fixed = 10.0, 2500.0
+        debt, cash, factor, value, lowest = np.full(count, 60000.0), np.zeros(count), np.ones(count), np.zeros(count), np.full(count, 1e30)
+        for _ in range(PERIODS):
+            volume = volume * (1 + growth)
+            price = price * (1 + price_inflation)
+            revenue = volume * price
+            fixed = fixed * (1 + cost_inflation)
+            margin = revenue - revenue * share - fixed
+            interest = debt * rate / 12
+            available = margin - np.maximum(margin - 500 - interest, 0) * tax_rate
+            repaid = np.minimum(debt, np.maximum(available - interest, 0) * 0.6)
+            debt = debt - repaid
+            net = available - interest - repaid
+            cash = cash + net
+            factor = factor / (1 + discount / 12)
+            value = value + net * factor
+            lowest = np.minimum(lowest, cash)
+        return [value, lowest, debt]
+
+    model = Model(simulation, by_hand)
+    return model
+
+
+def cash_flow() -> Model:
+    """Twenty formulas: five years of volume × margin less fixed cost, discounted."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Model"
+    laws = (mc.Triangular(800, 1000, 1300), mc.Normal(12, 1), mc.Uniform(6, 8), mc.Normal(0.03, 0.01))
+    for row, law in enumerate(laws, 1):
+        sheet.cell(row, 2, law.mean)
+    for year in range(5):
+        column, before = get_column_letter(year + 2), get_column_letter(year + 1)
+        sheet[f"{column}10"] = "=B1" if year == 0 else f"={before}10*(1+$B$4)"
+        sheet[f"{column}11"] = f"={column}10*($B$2-$B$3)"
+        sheet[f"{column}12"] = f"={column}11-1500"
+        sheet[f"{column}13"] = f"={column}12/1.1^{year + 1}"
+    sheet["B15"] = "=SUM(B13:F13)-8000"
+    inputs = {f"Model!B{row}": law for row, law in enumerate(laws, 1)}
+    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=["Model!B15"])
+
+    def by_hand(count: int) -> list[np.ndarray]:
+        volume, price, cost, growth = model.draws(count)
+        total = np.zeros(count)
+        for year in range(1, 6):
+            volume = volume if year == 1 else volume * (1 + growth)
+            total = total + (volume * (price - cost) - 1500) / 1.1**year
+        return [total - 8000]
+
+    model = Model(simulation, by_hand)
+    return model
