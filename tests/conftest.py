@@ -27,9 +27,7 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     chosen = config.stash["engines"]
-    left_out = [
-        f"{info.name} ({info.reason or 'not asked for'})" for info in registry.available_engines() if info.name not in chosen
-    ]
+    left_out = [f"{info.name} ({info.reason or 'not asked for'})" for info in registry.available_engines() if info.name not in chosen]
     return f"engines: {', '.join(chosen)}; not run: {', '.join(left_out) or 'none'}"
 
 

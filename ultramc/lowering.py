@@ -138,6 +138,8 @@ class Call:
         """The one number that a known value holds; Unroll where it differs by cell, refused where it is simulated."""
         if not value.known:
             raise self.refuse(f"with a simulated {what} is not supported")
+        if value.kinds & ERROR and self.place.size > 1:
+            raise Unroll
         if isinstance(value.payload, np.ndarray) and value.payload.size > 1 and (value.payload != value.payload.flat[0]).any():
             raise Unroll
         return float(value.payload.flat[0])  # type: ignore[union-attr]
@@ -588,15 +590,24 @@ class Lowering:
             area = evolve(area, right=Edge(max(area.left.at, min(area.right.at, self.grid.right))))
         return area
 
-    def subtotals(self, area: Area, place: RangeRef) -> NDArray[np.bool_] | None:
-        """Which cells of an area are subtotals themselves; None where none is."""
+    def passed_over(self, area: Area, place: RangeRef, *, nested: bool, rows: str) -> NDArray[np.bool_] | None:
+        """Which cells of an area SUBTOTAL passes over, None where none: `nested` ones of its kind, "hidden" or "filtered" rows."""
         seen = extent(self.clipped(area), place)
         mask = np.zeros((seen.height, seen.width), dtype=bool)
-        for region in self.graph.overlapping(seen):
+        for region in self.graph.overlapping(seen) if nested else ():
             common = region.place.intersection(seen)
             if common is not None and region.tree is not None and any(_is_subtotal(node) for node in syntax.walk(region.tree)):
                 mask[common.top - seen.top : common.bottom - seen.top + 1, common.left - seen.left : common.right - seen.left + 1] = True
+        out = self._rows_out(seen.sheet, rows)
+        mask[[row - seen.top for row in range(seen.top, seen.bottom + 1) if row in out]] = True
+        if place.size > 1 and mask.any() and (area.top.moves or area.left.moves or area.bottom.moves or area.right.moves):
+            raise Unroll
         return mask if mask.any() else None
+
+    def _rows_out(self, sheet: str, rows: str) -> frozenset[int]:
+        if rows == "hidden":
+            return self.graph.book.sheet(sheet).hidden_rows
+        return self.graph.book.filtered_rows(sheet) if rows == "filtered" else frozenset()
 
     # chance
 

@@ -330,7 +330,7 @@ def _expm1(x: Interval) -> Interval:
 
 def _modulo(x: Interval, y: Interval) -> Interval:
     """Where x / y rounds to the next whole number, the rest passes its bound by the rounding error of x."""
-    if y[0] <= 0 <= y[1]:
+    if y[0] <= 0 <= y[1] or not math.isfinite(max(_magnitude(x)) / min(_magnitude(y))):
         return EVERYTHING
     slack = 2.0**-51 * max(abs(bound) for bound in (*x, *y))
     return min(0.0, y[0]) - slack, max(0.0, y[1]) + slack
@@ -656,6 +656,15 @@ def _undone_window(builder: Builder, values: tuple[Operand, ...], attributes: Ma
     return block[0] if block and shape_of(block[0]) == wanted == (*whole[2:], 1, 1) else None
 
 
+def _undone_reduction(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    return values[0] if shape_of(values[0])[2:] == (1, 1) else None
+
+
+def _undone_near(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+    """Nothing but 0 is near 0."""
+    return builder.emit("equal", *values) if any(_is_number(value, 0.0) for value in values) else None
+
+
 def _is_number(operand: Operand, number: float) -> bool:
     return isinstance(operand, np.ndarray) and operand.size == 1 and operand.dtype.kind == "f" and float(operand.flat[0]) == number
 
@@ -665,6 +674,8 @@ _UNDONE: dict[str, Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], O
     "equal": _undone_equal,
     "as_array": _undone_as_array,
     "window": _undone_window,
+    "near": _undone_near,
+    **dict.fromkeys(("sum", "product", "minimum", "maximum"), _undone_reduction),
 }
 
 

@@ -89,7 +89,8 @@ def _whole(function: Callable[[float], int]) -> Callable[[float], float]:
 
 def _round_half(x: float) -> float:
     size = abs(x)
-    return math.copysign(_whole(math.floor)(size + 0.5 + 2.0**-49 * size), x)
+    whole = _whole(math.floor)(size)
+    return math.copysign(whole + (size - whole + min(2.0**-49 * size, 0.125) >= 0.5), x)
 
 
 def _mend(x: float) -> float:
@@ -329,9 +330,10 @@ def _as_array(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cell
 
 def _join(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     """Where parts overlap, the last counts."""
+    placed: list[tuple[Cells, tuple[int, int]]] = list(zip(operands, a["places"], strict=True))
 
     def element(r: int, c: int, h: int, w: int) -> Number:
-        for part, (top, left) in reversed(list(zip(operands, a["places"], strict=True))):
+        for part, (top, left) in reversed(placed):
             if top <= h < top + part.shape[2] and left <= w < left + part.shape[3]:
                 return part.at(r, c, h - top, w - left)
         raise ValueError(f"join leaves element {h}, {w} open")

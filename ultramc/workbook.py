@@ -43,7 +43,10 @@ MAX_SUGGESTED = 5_000  # names that are looked at for close matches
 
 @frozen
 class Table:
-    """A table of a sheet. `area` is (top, left, bottom, right) with the `header_rows` and `totals_rows`."""
+    """A table of a sheet. `area` is (top, left, bottom, right) with the `header_rows` and `totals_rows`.
+
+    `filtered`: its filter is at work.
+    """
 
     name: str
     sheet: str
@@ -51,6 +54,7 @@ class Table:
     columns: tuple[str, ...]
     header_rows: int
     totals_rows: int
+    filtered: bool = False
 
     def data(self, column: str | None = None) -> RangeRef | None:
         """The rows between header and totals, of one column or of all; None where there is no such column or no row."""
@@ -166,6 +170,10 @@ class Workbook:
     def table(self, name: str) -> Table | None:
         return self._table_by_name.get(name.lower())
 
+    def filtered_rows(self, sheet: str) -> frozenset[int]:
+        """The rows that a filter of the sheet, or of a table in it, hides."""
+        return self._filtered_rows[sheet]
+
     def resolve(self, reference: str | CellRef | RangeRef, sheet: str | None = None) -> RangeRef:
         """The cells that a reference means, the sheet spelled as the workbook does.
 
@@ -241,6 +249,15 @@ class Workbook:
     @cached_property
     def _name_by_scope(self) -> dict[tuple[str, str | None], DefinedName]:
         return {(name.name.lower(), name.sheet and name.sheet.lower()): name for name in self.names}
+
+    @cached_property
+    def _filtered_rows(self) -> dict[str, frozenset[int]]:
+        areas = [(sheet.name, sheet.filtered) for sheet in self.sheets if sheet.filtered is not None]
+        areas += [(table.sheet, table.area) for table in self.tables if table.filtered]
+        rows: dict[str, set[int]] = {sheet.name: set() for sheet in self.sheets}
+        for name, (top, _, bottom, _) in areas:
+            rows[name].update(row for row in self.sheet(name).hidden_rows if top < row <= bottom)
+        return {name: frozenset(found) for name, found in rows.items()}
 
     @cached_property
     def _table_by_name(self) -> dict[str, Table]:
@@ -454,7 +471,8 @@ class _Contents:
             self.warnings.append(
                 f"{len(cells.orphans):,} cells have lost their shared formula; their cached values are used (first: {first})"
             )
-        return Sheet(name, index, _visibility(row), cells.values, cells.formulas, cells.covered, cells.styles, cells.bounds())
+        contents = (cells.values, cells.formulas, cells.covered, cells.styles, cells.bounds())
+        return Sheet(name, index, _visibility(row), *contents, frozenset(cells.hidden_rows), cells.filtered)
 
     def _refuse_twins(self, sheets: Sequence[Sheet]) -> None:
         if not sheets:
@@ -491,7 +509,9 @@ class _Contents:
     def _table(self, part: str, sheet: str) -> Table:
         columns: list[str] = []
         row: Attributes = {}
+        filtered = False
         for element in self.package.elements(part):
+            filtered |= element.path == "table/autoFilter/filterColumn"
             if len(columns) > MAX_COLUMN:
                 raise self.package.damaged(f"part {part} describes a table with over {MAX_COLUMN:,} columns")
             if element.path == "table/tableColumns/tableColumn":
@@ -502,7 +522,7 @@ class _Contents:
         name = row.get("displayName") or row.get("name", "")
         if area is None or not name:
             raise self.package.damaged(f"part {part} describes a table without name or range")
-        return Table(name, sheet, area, tuple(columns), _whole(row, "headerRowCount", 1), _whole(row, "totalsRowCount", 0))
+        return Table(name, sheet, area, tuple(columns), _whole(row, "headerRowCount", 1), _whole(row, "totalsRowCount", 0), filtered)
 
 
 def _string_items(package: Package, part: str) -> Iterator[str]:

@@ -65,7 +65,8 @@ class Sheet:
 
     `values` holds constants and cached values; blank cells are absent. `formulas` holds the cells with a formula of their own,
     `covered` the other cells of an array formula's or data table's area. `styles` has the number format id of every cell whose
-    format is not General. `bounds` is (top, left, bottom, right) of values and formulas, None for an empty sheet.
+    format is not General. `bounds` is (top, left, bottom, right) of values and formulas, None for an empty sheet. `filtered` is
+    the area in which the sheet's filter is at work.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Sheet:
     covered: dict[Key, Formula]
     styles: dict[Key, int]
     bounds: Area | None
+    hidden_rows: frozenset[int] = frozenset()
+    filtered: Area | None = None
 
     @cached_property
     def texts(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
@@ -151,10 +154,13 @@ class CellReader:
         self.covered: dict[Key, Formula] = {}
         self.styles: dict[Key, int] = {}
         self.orphans: list[tuple[Key, str]] = []
+        self.hidden_rows: set[int] = set()
+        self.filtered: Area | None = None
         self._masters: dict[str, Formula] = {}
         self._areas: list[tuple[Area, Formula]] = []
         self._columns: dict[str, int] = {}
         self._cells_left = package.room("cells")
+        self._filter: Area | None = None
         self._row, self._row_text, self._column = 0, "", 0
         self._key: Key = (0, 0)
         self._kind, self._dynamic, self._phonetic = "n", False, False
@@ -215,10 +221,18 @@ class CellReader:
         self._row_text, self._column = str(self._row), 0
         if not 1 <= self._row <= MAX_ROW:
             raise self._refusal(f"a row is numbered {self._row:,}, beyond the sheet's edge", cell=False)
+        if "hidden" in attributes and is_true(attributes, "hidden"):
+            self.hidden_rows.add(self._row)
 
     def _end_cells(self) -> None:
         """Later parts of a sheet have elements named f, v and t too, which are none of ours."""
-        self._starts, self._ends = _ByLocalName(), _ByLocalName()
+        self._starts, self._ends = _ByLocalName(autoFilter=self._start_filter, filterColumn=self._start_criterion), _ByLocalName()
+
+    def _start_filter(self, attributes: Attributes) -> None:
+        self._filter = parse_area(attributes.get("ref", ""))
+
+    def _start_criterion(self, _: Attributes) -> None:
+        self.filtered = self._filter
 
     def _row_number(self, text: str) -> int:
         if not (text.isdecimal() and len(text) < 9):

@@ -30,7 +30,9 @@ REDUCED = ("sum", "product", "minimum", "maximum")
 
 
 def sources(builder):
-    blocks = [builder.append("uniform", site=Site("S", 1 + 10 * k, 1), shape=shape) for k, shape in enumerate([ONES, (2, 3, 1, 1), (3, 2, 1, 1)])]
+    blocks = [
+        builder.append("uniform", site=Site("S", 1 + 10 * k, 1), shape=shape) for k, shape in enumerate([ONES, (2, 3, 1, 1), (3, 2, 1, 1)])
+    ]
     arrays = [builder.append("as_array", block) for block in blocks[1:]]
     return [*blocks, *arrays, builder.append("iteration", shape=ONES), constant(1.5), np.arange(6.0).reshape(1, 1, 2, 3, 1)]
 
@@ -157,7 +159,11 @@ def without_buffers(program, first, count):
 
     def draws(instruction):
         site, (rows, columns, _, _) = instruction.attributes["site"], instruction.result.shape
-        cells = [uniforms(JOB.seed, Site(site.sheet, site.row + r, site.column + c, site.k), first, count) for r in range(rows) for c in range(columns)]
+        cells = [
+            uniforms(JOB.seed, Site(site.sheet, site.row + r, site.column + c, site.k), first, count)
+            for r in range(rows)
+            for c in range(columns)
+        ]
         return [np.array(cells).reshape(rows, columns, 1, 1, count)]
 
     def body_of(instruction, parameters):

@@ -136,7 +136,7 @@ def _larger(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         _call(ONE, part),
         _call(TWO, part, part),
         _call(MANY, RANGES),
-        _call(MANY, RANGES, part),
+        _call(MANY, RANGES, ATOMS),  # a reference that IF or CHOOSE picks by cell counts as its value: not compared here
         _call(["IF"], part, part, part),
         _call(["IF"], part, part),
         _call(["IFS"], part, part, part, part),

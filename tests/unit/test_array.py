@@ -16,7 +16,10 @@ from ultramc.values import FIRST_ERROR
 EXACT_NUMBERS = [
     op
     for op, row in OPS.items()
-    if row.shape == "elementwise" and row.tolerance == 0 and row.kind in ("number", "mask") and op not in ("and", "or", "not", "select", "kind_is")
+    if row.shape == "elementwise"
+    and row.tolerance == 0
+    and row.kind in ("number", "mask")
+    and op not in ("and", "or", "not", "select", "kind_is")
 ]
 FIVE_AXES = st.tuples(*[st.integers(1, 3)] * 4, st.integers(0, 4))
 
@@ -70,7 +73,10 @@ def test_the_first_error_of_an_array(tag):
         assert found[r, c, 0, 0, n] == (errors[0] if errors else 0)
 
 
-@given(hnp.arrays(np.uint8, FIVE_AXES, elements=st.integers(0, 23)), st.integers(0, 2**24 - 1) | st.just(sum(1 << kind for kind in range(8, 24))))
+@given(
+    hnp.arrays(np.uint8, FIVE_AXES, elements=st.integers(0, 23)),
+    st.integers(0, 2**24 - 1) | st.just(sum(1 << kind for kind in range(8, 24))),
+)
 def test_kinds_are_a_bit_set(tag, kinds):
     want = [bool(kinds >> kind & 1) for kind in tag.ravel().tolist()]
     assert array.evaluate("kind_is", tag, kinds=kinds).ravel().tolist() == want
@@ -82,7 +88,10 @@ def windows(draw):
     tall, wide = draw(st.integers(1, height)), draw(st.integers(1, width))
     top, left = draw(st.integers(0, height - tall)), draw(st.integers(0, width - wide))
     row_step, column_step = draw(st.integers(-2, 2)), draw(st.integers(-2, 2))
-    rows, columns = draw(st.integers(1, cells_within(top, row_step, height - tall))), draw(st.integers(1, cells_within(left, column_step, width - wide)))
+    rows, columns = (
+        draw(st.integers(1, cells_within(top, row_step, height - tall))),
+        draw(st.integers(1, cells_within(left, column_step, width - wide))),
+    )
     return (height, width), {
         "rows": rows,
         "columns": columns,
@@ -114,7 +123,18 @@ INSIDE = {"rows": 2, "columns": 1, "height": 2, "width": 2, "row_step": 1, "colu
 
 
 @pytest.mark.parametrize(
-    "change", [{"rows": 3}, {"height": 3}, {"width": 4}, {"top": 2}, {"top": -1}, {"left": 2}, {"row_step": -1}, {"row_step": 2}, {"columns": 9, "column_step": 1}]
+    "change",
+    [
+        {"rows": 3},
+        {"height": 3},
+        {"width": 4},
+        {"top": 2},
+        {"top": -1},
+        {"left": 2},
+        {"row_step": -1},
+        {"row_step": 2},
+        {"columns": 9, "column_step": 1},
+    ],
 )
 def test_a_window_never_leaves_its_array(change):
     """It is a view by strides: outside lies memory of somebody else."""

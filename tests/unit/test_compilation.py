@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -84,10 +86,8 @@ def _compare(formulas: dict[str, str], place: RangeRef, cells: dict[str, object]
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FORMULAS)
 def test_simulated_equals_known(formula: str) -> None:
-    try:
+    with suppress(UnsupportedFormula):  # refused by name: no number at all, so no wrong one
         _compare(filled(formula), _place("Z1:Z3"))
-    except UnsupportedFormula:
-        pass  # refused by name: no number at all, so no wrong one
 
 
 @pytest.mark.parametrize(

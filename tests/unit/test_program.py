@@ -1,7 +1,6 @@
 """Printing, legality, folding and intervals of programs."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,7 +210,14 @@ def test_a_scalar_body_gives_payload_and_tag():
 
 @pytest.mark.parametrize(
     ("op", "known", "verdict"),
-    [("less", 2.0, True), ("less", -1.0, False), ("less_equal", 1.0, True), ("less_equal", 0.0, False), ("equal", 3.0, False), ("near", 1.1, False)],
+    [
+        ("less", 2.0, True),
+        ("less", -1.0, False),
+        ("less_equal", 1.0, True),
+        ("less_equal", 0.0, False),
+        ("equal", 3.0, False),
+        ("near", 1.1, False),
+    ],
 )
 @pytest.mark.parametrize("shape", [ONES, (2, 3, 1, 1), (1, 1, 4, 1)])
 def test_decided_masks_have_the_shape_of_their_cells(op, known, verdict, shape):
@@ -324,6 +330,5 @@ def test_constants_know_their_interval():
     assert [kind_of_operand(value) for value in (TRUE, constant(1.0), np.zeros((1,) * 5, np.uint8))] == ["mask", "number", "tag"]
 
 
-def test_ops_page_and_program_speak_of_the_same_ops(repository: Path):
-    """No rule for an op that is not in the table."""
+def test_there_is_no_rule_for_an_op_that_is_not_in_the_table():
     assert set(INTERVALS) <= set(OPS)

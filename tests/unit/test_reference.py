@@ -112,6 +112,9 @@ KNOWN = [
     ("round_half", (-2.5,), -3.0, 0.0),
     ("round_half", (1.005 * 100,), 101.0, 0.0),  # ROUND(1.005, 2) is 1.01
     ("round_half", (2.49,), 2.0, 0.0),
+    ("round_half", (1e15,), 1e15, 0.0),
+    ("round_half", (2.0**52 + 1,), 2.0**52 + 1, 0.0),
+    ("round_half", (3e14 + 0.25,), 3e14, 0.0),
     ("mend", (0.1 * 3 * 10,), 3.0, 0.0),
     ("mend", (2.9999,), 2.9999, 0.0),
     ("sin", (math.pi / 6,), 0.5, 1e-15),
@@ -128,7 +131,9 @@ def test_known_values(op, operands, want, tolerance):
     assert same(ELEMENTWISE[op](*operands), want, tolerance)
 
 
-@pytest.mark.parametrize(("x", "y", "equal"), [(0.3, 0.1 + 0.2, True), (1.0, 1 + 2.0**-48, False), (0.0, -0.0, True), (math.nan, math.nan, False)])
+@pytest.mark.parametrize(
+    ("x", "y", "equal"), [(0.3, 0.1 + 0.2, True), (1.0, 1 + 2.0**-48, False), (0.0, -0.0, True), (math.nan, math.nan, False)]
+)
 def test_near_is_equality_to_fifteen_digits(x, y, equal):
     assert ELEMENTWISE["near"](x, y) is equal
 
@@ -240,7 +245,7 @@ def test_what_agrees_is_confirmed():
 
 @pytest.mark.parametrize("wrong", [samples(1 + 1e-7), samples(math.nan), samples(math.inf)])
 def test_what_differs_is_discarded(wrong):
-    with pytest.raises(EngineValidationError, match="engine 'other' differs from the reference in iteration 0 of S!A1.*discarded"):
+    with pytest.raises(EngineValidationError, match=r"engine 'other' differs from the reference in iteration 0 of S!A1.*discarded"):
         confirm(identity(), Job(9, 8), range(8), wrong, {}, "other")
 
 
@@ -259,7 +264,9 @@ def test_one_huge_sample_does_not_excuse_the_others():
 
 def test_samples_without_a_number_are_no_trouble():
     builder = Builder()
-    tag = builder.append("select", builder.append("is_finite", builder.append("uniform", site=Site("S", 1, 1), shape=(1, 1, 1, 1))), *tags(8, 0))
+    tag = builder.append(
+        "select", builder.append("is_finite", builder.append("uniform", site=Site("S", 1, 1), shape=(1, 1, 1, 1))), *tags(8, 0)
+    )
     program = Program(tuple(builder.instructions), (Slot("failed", ONE, constant(0.0), tag, 257),), ())
     confirm(program, Job(9, 8), range(8), {"failed": np.full((1, 8), math.nan)}, {"failed": np.full((1, 8), 8, np.uint8)}, "other")
 

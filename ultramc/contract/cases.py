@@ -64,16 +64,36 @@ def spread(shape: Shape, iterations: int, *, low: float = -9.0, high: float = 9.
     return (low + (high - low) * (steps % 1)).reshape(*shape, iterations)
 
 
-def pairs(x: Sequence[Any], y: Sequence[Any]) -> tuple[Values, Values]:
+def pairs(x: Sequence[Any] | Values, y: Sequence[Any] | Values) -> tuple[Values, Values]:
     """Each of x with each of y."""
     return simulated(np.repeat(x, len(y))), simulated(np.tile(y, len(x)))
 
 
-def triples(x: Sequence[Any], y: Sequence[Any], z: Sequence[Any]) -> tuple[Values, ...]:
+def triples(x: Sequence[Any] | Values, y: Sequence[Any] | Values, z: Sequence[Any] | Values) -> tuple[Values, ...]:
     return tuple(simulated(column) for column in zip(*product(x, y, z), strict=True))
 
 
-NUMBERS = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, 3.7, -3.7, 1e15 + 0.5, 1e-9, -1e-300, 1e300, -1e300, 5e-324, math.inf, -math.inf, math.nan)
+NUMBERS = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.5,
+    -2.5,
+    3.7,
+    -3.7,
+    1e15 + 0.5,
+    1e-9,
+    -1e-300,
+    1e300,
+    -1e300,
+    5e-324,
+    math.inf,
+    -math.inf,
+    math.nan,
+)
 ONE_ZERO = NUMBERS[1:]
 ERRORS = (ExcelError.DIV0.kind, ExcelError.NA.kind, ExcelError.NUM.kind)
 TAGS = np.array([Kind.NUMBER, Kind.BOOLEAN, Kind.TEXT, Kind.BLANK, Kind.ABSENT, *ERRORS, ExcelError.PYTHON.kind], dtype=np.uint8)
@@ -137,7 +157,9 @@ def _elementwise() -> Iterator[Case]:
         yield Case(op, "special values", triples((0.5, 2.0, 30.0), (1.0, 3.5), (0.0, 1.0, 0.01, 0.5, 0.9, math.nan)))
     for exponent in (2.0, 0.5, -1.0):
         bases = spread((1, 1, 1, 1), 150, low=0.0, high=30.0)
-        yield Case("power", f"exponent {exponent}", (bases, fixed(exponent)), note="a library's shortcut is taken for any chunk or for none")
+        yield Case(
+            "power", f"exponent {exponent}", (bases, fixed(exponent)), note="a library's shortcut is taken for any chunk or for none"
+        )
     yield Case("round_half", "ties", (simulated(_TIES),), note="a half written in binary may lie just below it")
     yield Case("mend", "almost whole", (simulated((0.1 * 3 * 10, 2.9999999999999996, 1.0000001, 1e15 + 0.5)),))
     yield Case("near", "the last digits", pairs((1.0, 0.3, 1e300), (1 + 2.0**-50, 1 + 2.0**-52, 0.1 + 0.2, 1e300 * (1 + 2e-16))))
@@ -151,7 +173,11 @@ def _choices() -> Iterator[Case]:
         yield Case(op, "block with a mask", (spread(BLOCK, 11) > 0, fixed([True, False], (2, 1, 1, 1))))
     yield Case("not", "truth table", (simulated(MASKS),))
     yield Case("select", "special values", triples(MASKS, NUMBERS, (1.0, -0.0, math.nan)))
-    yield Case("select", "tags", tuple(column.astype(t) for column, t in zip(triples(MASKS, TAGS, TAGS[:3]), (bool, np.uint8, np.uint8), strict=True)))
+    yield Case(
+        "select",
+        "tags",
+        tuple(column.astype(t) for column, t in zip(triples(MASKS, TAGS, TAGS[:3]), (bool, np.uint8, np.uint8), strict=True)),
+    )
     yield Case("select", "masks", triples(MASKS, MASKS, MASKS))
     yield Case("select", "broadcast", (spread((2, 1, 1, 1), 11) > 0, spread((1, 3, 1, 1), 11), fixed(7.0)))
     yield Case("first_error", "each with each", pairs(TAGS, TAGS))
@@ -161,7 +187,9 @@ def _choices() -> Iterator[Case]:
 
 def _reductions() -> Iterator[Case]:
     mixed = np.concatenate([spread(ARRAY, 11), np.full((*ARRAY, 1), math.nan), np.full((*ARRAY, 1), math.inf)], axis=4)
-    masks = np.concatenate([spread(BLOCK_OF_ARRAYS, 9) > 3, np.zeros((*BLOCK_OF_ARRAYS, 1), bool), np.ones((*BLOCK_OF_ARRAYS, 1), bool)], axis=4)
+    masks = np.concatenate(
+        [spread(BLOCK_OF_ARRAYS, 9) > 3, np.zeros((*BLOCK_OF_ARRAYS, 1), bool), np.ones((*BLOCK_OF_ARRAYS, 1), bool)], axis=4
+    )
     for op in ("sum", "product", "minimum", "maximum"):
         yield Case(op, "array", (mixed,))
         yield Case(op, "block of arrays", (spread(BLOCK_OF_ARRAYS, 5),))
@@ -182,15 +210,24 @@ def _reductions() -> Iterator[Case]:
 def _shapes() -> Iterator[Case]:
     table = np.concatenate([spread((1, 1, 5, 6), 4), np.full((1, 1, 5, 6, 1), math.nan)], axis=4)
     moving = {"rows": 3, "columns": 2, "height": 2, "width": 3, "row_step": 1, "column_step": 1, "top": 0, "left": 1}
-    for name, change in {"moving": {}, "fixed": {"row_step": 0, "column_step": 0}, "up": {"row_step": -1, "top": 3}, "down": {"column_step": 0}}.items():
+    for name, change in {
+        "moving": {},
+        "fixed": {"row_step": 0, "column_step": 0},
+        "up": {"row_step": -1, "top": 3},
+        "down": {"column_step": 0},
+    }.items():
         yield Case("window", name, (table,), {**moving, **change})
     yield Case("window", "tags", (TAGS.reshape(1, 1, 3, 3, 1),), {**moving, "rows": 2, "columns": 1, "left": 0})
     yield Case("transpose", "array", (table,))
     yield Case("transpose", "block of arrays", (spread(BLOCK_OF_ARRAYS, 5),))
     yield Case("as_array", "block", (spread(BLOCK, 5),))
     yield Case("as_array", "array", (table,), note="is one already")
-    yield Case("join", "side by side", (spread(ARRAY, 5), fixed([1.0, 2.0, -0.0], (1, 1, 3, 1))), {"size": (3, 3), "places": ((0, 0), (0, 2))})
-    yield Case("join", "overlapping", (spread(ARRAY, 5), spread((1, 1, 1, 2), 5)), {"size": (3, 2), "places": ((0, 0), (1, 0))}, "the last counts")
+    yield Case(
+        "join", "side by side", (spread(ARRAY, 5), fixed([1.0, 2.0, -0.0], (1, 1, 3, 1))), {"size": (3, 3), "places": ((0, 0), (0, 2))}
+    )
+    yield Case(
+        "join", "overlapping", (spread(ARRAY, 5), spread((1, 1, 1, 2), 5)), {"size": (3, 2), "places": ((0, 0), (1, 0))}, "the last counts"
+    )
     yield Case("join", "in a block", (spread(BLOCK, 5), fixed(4.0)), {"size": (1, 2), "places": ((0, 1), (0, 0))})
     positions = simulated((0.0, 5.0, 29.0, 2.9, -1.0, -0.5, 30.0, 1e18, math.inf, -math.inf, math.nan))
     yield Case("gather", "outside is clamped", (positions, fixed(spread((1, 1, 5, 6), 1), (1, 1, 5, 6))))
@@ -234,21 +271,48 @@ def _halved(builder: Builder, x: Ref) -> list[Operand]:
 
 def _bodies() -> Iterator[Case]:
     rates = spread((1, 4, 1, 1), 5, low=0.9, high=1.1)
-    yield Case("loop", "compounding", (simulated((100.0, -0.0, math.nan, math.inf, 1e308)), rates), {"body": _compound, "carries": 1, "steps": 4, "axis": 1})
+    yield Case(
+        "loop",
+        "compounding",
+        (simulated((100.0, -0.0, math.nan, math.inf, 1e308)), rates),
+        {"body": _compound, "carries": 1, "steps": 4, "axis": 1},
+    )
     yield Case("loop", "one step", (fixed(100.0), rates[:, :1]), {"body": _compound, "carries": 1, "steps": 1, "axis": 1})
     ring = (spread((1, 3, 1, 1), 5), spread((1, 3, 1, 1), 5, low=0, high=1), spread((4, 3, 1, 1), 5))
     yield Case("loop", "a ring of two, down a block", ring, {"body": _second_last, "carries": 2, "steps": 4, "axis": 0})
-    yield Case("loop", "the same at each step", (simulated((1.0, 2.0)), fixed(1.5)), {"body": _compound, "carries": 1, "steps": 3, "axis": 0})
-    yield Case("repeat", "greatest common divisor", pairs((48.0, 17.0, 1071.0), (18.0, 5.0, 462.0)), {"body": _euclid, "limit": 20}, "lanes end at different steps")
+    yield Case(
+        "loop", "the same at each step", (simulated((1.0, 2.0)), fixed(1.5)), {"body": _compound, "carries": 1, "steps": 3, "axis": 0}
+    )
+    yield Case(
+        "repeat",
+        "greatest common divisor",
+        pairs((48.0, 17.0, 1071.0), (18.0, 5.0, 462.0)),
+        {"body": _euclid, "limit": 20},
+        "lanes end at different steps",
+    )
     yield Case("repeat", "square root", (np.ones((*BLOCK, 5)), spread(BLOCK, 5, low=0.1, high=900)), {"body": _heron, "limit": 60})
-    yield Case("repeat", "too few steps", (simulated((0.5, 3.0, 1000.0, math.nan)),), {"body": _halved, "limit": 3}, "some lanes are not done")
+    yield Case(
+        "repeat", "too few steps", (simulated((0.5, 3.0, 1000.0, math.nan)),), {"body": _halved, "limit": 3}, "some lanes are not done"
+    )
     yield Case("repeat", "no step", (simulated((0.5, 3.0)),), {"body": _halved, "limit": 0})
 
 
 def _described(value: Scalar) -> Scalar:
     """Something of each kind."""
     if isinstance(value, float):
-        return math.inf if value > 8 else ExcelError.NA if value > 5 else "big" if value > 2 else value > 0 if value > -2 else None if value < -8 else value / 3
+        return (
+            math.inf
+            if value > 8
+            else ExcelError.NA
+            if value > 5
+            else "big"
+            if value > 2
+            else value > 0
+            if value > -2
+            else None
+            if value < -8
+            else value / 3
+        )
     return "other"
 
 
@@ -277,7 +341,9 @@ def program_of(case: Case) -> Program:
     builder = Builder()
     builder.cell = CELL
     operands = [_fed(builder, operand) for operand in case.operands]
-    results = _body_results(builder, case, operands) if "body" in case.attributes else (builder.append(case.op, *operands, **case.attributes),)
+    results = (
+        _body_results(builder, case, operands) if "body" in case.attributes else (builder.append(case.op, *operands, **case.attributes),)
+    )
     pieces = [piece for result in results for piece in _pieces(builder, result)]
     outputs = tuple(_slot(builder, f"output {number}", piece) for number, piece in enumerate(pieces))
     return Program(tuple(builder.instructions), outputs, ())

@@ -16,11 +16,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from attrs import evolve
 from numpy.typing import NDArray
 
 from ultramc import reference
-from ultramc.contract.cases import BLOCK, CASES, CELL, Case, fixed, program_of, simulated, spread
+from ultramc.address import RangeRef
+from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, Case, fixed, program_of, simulated, spread
 from ultramc.engines import registry
 from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, chunk_iterations, execute
 from ultramc.errors import EngineUnavailable, UnsupportedOp
@@ -160,9 +160,19 @@ def model() -> Program:
     tag = emit("select", late, np.full((1, 1, 1, 1, 1), 8, np.uint8), np.zeros((1, 1, 1, 1, 1), np.uint8))
     chosen = emit("select", late, total, emit("log", single))
     last = emit("window", grid, rows=1, columns=1, height=1, width=2, row_step=0, column_step=0, top=1, left=1)
-    slots = [("share", share, 0), ("chosen", chosen, tag), ("last", last, 0), ("draws", emit("as_array", u), 0), ("single", single, 0)]
-    outputs = tuple(Slot(label, evolve(CELL, bottom=CELL.top + ref.shape[2] - 1, right=CELL.left + ref.shape[3] - 1), ref, tagged, 257) for label, ref, tagged in slots)
+    slots: list[tuple[str, Ref, Ref | int]] = [
+        ("share", share, 0),
+        ("chosen", chosen, tag),
+        ("last", last, 0),
+        ("draws", emit("as_array", u), 0),
+        ("single", single, 0),
+    ]
+    outputs = tuple(Slot(label, _cells_like(ref), ref, tagged, ANY_KIND) for label, ref, tagged in slots)
     return Program(tuple(builder.instructions), outputs, ())
+
+
+def _cells_like(ref: Ref) -> RangeRef:
+    return RangeRef(CELL.sheet, 1, 1, ref.shape[2], ref.shape[3])
 
 
 def counting() -> Program:
@@ -284,7 +294,7 @@ def plain_uniforms(seed: int, site: Site, first: int, count: int) -> NDArray[np.
     key = np.array([seed, sheet], dtype=np.uint64)
     counter = np.array([first // 4, site.row, site.column, site.k], dtype=np.uint64)
     raw = np.random.Philox(key=key, counter=counter).random_raw(first % 4 + count)[first % 4 :]
-    return ((raw >> 12) + 0.5) * 2.0**-52
+    return np.asarray(((raw >> 12) + 0.5) * 2.0**-52, dtype=np.float64)
 
 
 def draws_by_definition(engine: Engine) -> None:

@@ -114,7 +114,9 @@ def chunks(iterations: int, size: int) -> Iterator[tuple[int, int]]:
         yield first, min(size, iterations - first)
 
 
-def execute(engine: Engine, executable: Executable, job: Job, size: int, receive: Callable[[Chunk], None], stop: Callable[[], bool]) -> None:
+def execute(
+    engine: Engine, executable: Executable, job: Job, size: int, receive: Callable[[Chunk], None], stop: Callable[[], bool]
+) -> None:
     """Run all chunks on the engine's threads; `receive` is called here, in the order of the chunks. `stop` ends the run early."""
     pending: dict[int, Future[Chunk]] = {}
     todo = chunks(job.iterations, size)

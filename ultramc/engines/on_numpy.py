@@ -1,15 +1,16 @@
 """The NumPy engine: always there, and the run-time reference of the others.
 
-A program becomes a list of steps over buffers that are reused as soon as nothing reads them any more. Ufuncs write into
-them with ``out=``. Its limits are Python's: one ufunc call per instruction and chunk, and one interpreter lock, which is
-why chunks are large.
+A program becomes a list of calls that are bound to buffers once per thread; running a chunk is calling them in order.
+Buffers are reused as soon as nothing reads them any more, and ufuncs write into them with ``out=``. Its limits are
+Python's: one call per instruction and chunk, and one interpreter lock, which is why chunks are large.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,26 @@ from numpy.typing import NDArray
 from ultramc.engines import array
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, available_cores
 from ultramc.ops import OPS
-from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape
+from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape, Slot, array_of, interval_of
 from ultramc.sampling import Site, fill_uniforms
 
-WORKING_SET = 4 * 2**20  # bytes of buffers a thread should keep in cache
-LARGEST_CHUNK = 4  # canonical blocks; measured: longer chunks gain nothing (benchmarks/test_engine.py)
+WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer chunks cost more than they save
+LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
 VIEWS = frozenset({"window", "transpose", "as_array"})
-DTYPES = {"number": np.float64, "mask": np.bool_, "tag": np.uint8}
+ERROR_TAG = np.full(1, array.FIRST_ERROR)
+DTYPES: dict[str, Any] = {"number": np.float64, "mask": np.bool_, "tag": np.uint8}
 
-Values = dict[int, NDArray[Any]]
+Array = NDArray[Any]
+Values = dict[int, Array]
+Work = Callable[[], object]
 
 
 @frozen(eq=False)
 class Step:
-    """An instruction with the buffer for its result (-1: none) and the values that nobody needs afterwards."""
+    """An instruction and the buffer of each of its results; a view has none."""
 
     instruction: Instruction
-    buffer: int
-    done: tuple[int, ...]
+    buffers: tuple[int, ...]
 
 
 @frozen(eq=False)
@@ -52,15 +55,21 @@ class Plan:
     program: Program
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
-    store: threading.local = field(factory=threading.local)
+    _store: threading.local = field(factory=threading.local)
 
-    def arrays(self, count: int) -> list[NDArray[Any]]:
-        """This thread's buffers for a chunk of `count` iterations; kept from chunk to chunk."""
-        if getattr(self.store, "count", None) != count:
-            self.store.count = count
-            self.store.arrays = [np.empty(buffer.cells * count, dtype=buffer.dtype) for buffer in self.buffers]
-        arrays: list[NDArray[Any]] = self.store.arrays
-        return arrays
+    def bound(self, count: int) -> _Bound:
+        """The calls for a chunk of `count` iterations, bound to this thread's buffers."""
+        store = self._store
+        if getattr(store, "largest", -1) < count:
+            store.largest = count
+            store.arrays = [np.empty(buffer.cells * count, dtype=buffer.dtype) for buffer in self.buffers]
+            store.bound = {}
+        if count not in store.bound:
+            if len(store.bound) > 1:  # the full chunk and the last, shorter one
+                store.bound.clear()
+            store.bound[count] = _Bound(self, store.arrays, count)
+        made: _Bound = store.bound[count]
+        return made
 
 
 class NumPyEngine(Engine):
@@ -78,17 +87,13 @@ class NumPyEngine(Engine):
 
     def compile(self, program: Program) -> Plan:
         self.refuse_unsupported(program)
-        program.check_legal()
         return planned(program)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
-        run = _Run(executable, job, first, count)
-        with np.errstate(all="ignore"):
-            run.steps()
-        return run.chunk()
+        return executable.bound(count).run(job, first)
 
     def bytes_per_iteration(self, executable: Plan) -> int:
-        return sum(buffer.cells * np.dtype(buffer.dtype).itemsize for buffer in executable.buffers) + 64
+        return sum(buffer.cells * int(np.dtype(buffer.dtype).itemsize) for buffer in executable.buffers) + 64
 
     def chunk_blocks(self, executable: Plan) -> int:
         if self._blocks is not None:
@@ -105,18 +110,25 @@ class NumPyEngine(Engine):
 
 
 def planned(program: Program) -> Plan:
-    last = _last_uses(program)
     ends: dict[int, list[int]] = defaultdict(list)
-    for index, position in last.items():
+    for index, position in _last_uses(program).items():
         ends[position].append(index)
     pool = _Pool()
     steps = []
     for position, instruction in enumerate(program.instructions):
-        dying = tuple(ends.get(position, ()))
-        buffer = _assigned(pool, instruction, dying)
+        dying = ends.get(position, [])
+        pool.release([index for index in _overwritable(instruction) if index in dying])
+        buffers = () if instruction.op in VIEWS else tuple(pool.take(ref) for ref in instruction.results)
         pool.release(dying)
-        steps.append(Step(instruction, buffer, dying))
+        steps.append(Step(instruction, buffers))
     return Plan(program, tuple(steps), tuple(pool.buffers))
+
+
+def _overwritable(instruction: Instruction) -> list[int]:
+    """A ufunc may write over an operand of its result's shape that it is the last to read, `snap` over its first; other work may not."""
+    plain = instruction.op in array.UFUNCS and instruction.op not in _WORK
+    operands = instruction.operands if plain else instruction.operands[:1] if instruction.op == "snap" else ()
+    return [operand.index for operand in operands if isinstance(operand, Ref) and operand.shape == instruction.result.shape]
 
 
 class _Pool:
@@ -137,7 +149,7 @@ class _Pool:
         self.held[ref.index] = number
         return number
 
-    def release(self, indexes: Sequence[int]) -> None:
+    def release(self, indexes: Iterable[int]) -> None:
         for index in indexes:
             number = self.held.pop(index, None)
             if number is not None:
@@ -145,18 +157,8 @@ class _Pool:
                 self._free[buffer.cells, buffer.dtype].append(number)
 
 
-def _assigned(pool: _Pool, instruction: Instruction, dying: Sequence[int]) -> int:
-    """A ufunc may write over an operand that it is the last to read; other steps may not."""
-    if instruction.op in VIEWS or instruction.op in _BODIES or (instruction.op not in _WRITERS and instruction.op not in array.UFUNCS):
-        return -1
-    if instruction.op in array.UFUNCS and instruction.op not in _WRITERS:
-        same = [o.index for o in instruction.operands if isinstance(o, Ref) and o.shape == instruction.result.shape and o.index in dying]
-        pool.release(same)
-    return pool.take(instruction.result)
-
-
 def _last_uses(program: Program) -> dict[int, int]:
-    """For each value the position of the last instruction that reads it or a view of it."""
+    """For each value the position of the last instruction that reads it or a view of it; outputs are read for ever."""
     roots: dict[int, int] = {}
     last: dict[int, int] = {}
     for position, instruction in enumerate(program.instructions):
@@ -186,195 +188,237 @@ def _read_by(instruction: Instruction) -> list[int]:
     return read
 
 
-# Execution
+# Binding and execution
 
 
-class _Run:
-    """One chunk on one thread."""
+class _Bound:
+    """A plan bound to one thread's buffers for chunks of `count` iterations. `job` and `first` are those of the chunk at hand."""
 
-    def __init__(self, plan: Plan, job: Job, first: int, count: int) -> None:
-        self.plan = plan
-        self.job = job
-        self.first, self.count = first, count
+    def __init__(self, plan: Plan, arrays: Sequence[Array], count: int) -> None:
+        self.count = count
+        self.job = Job(0, 0)
+        self.first = 0
+        self.slots = plan.program.outputs
         self.values: Values = {}
-        self.buffers = plan.arrays(count)
+        self.work: list[Work] = []
+        self._scratch: Array = np.empty(0)
+        for step in plan.steps:
+            self._bind(step, arrays)
 
-    def steps(self) -> None:
-        for step in self.plan.steps:
-            self._step(step)
-
-    def _step(self, step: Step) -> None:
+    def _bind(self, step: Step, arrays: Sequence[Array]) -> None:
         instruction = step.instruction
-        out = None
-        if step.buffer >= 0:
-            out = self.buffers[step.buffer].reshape(*instruction.result.shape, self.count)
-        self.carry_out(instruction, self.values, out)
-        for index in step.done:
-            self.values.pop(index, None)
-
-    def carry_out(self, instruction: Instruction, values: Values, out: NDArray[Any] | None = None) -> None:
-        """One instruction; without a buffer a ufunc makes an array of its own."""
-        op = instruction.op
-        if op in _BODIES:
-            results = _BODIES[op](self, instruction, values)
-            values.update((ref.index, result) for ref, result in zip(instruction.results, results, strict=True))
+        operands = self._operands(instruction, self.values)
+        if instruction.op in VIEWS:
+            self.values[instruction.result.index] = array.implementation(instruction.op)(*operands, **instruction.attributes)
             return
-        operands = [values[o.index] if isinstance(o, Ref) else o for o in instruction.operands]
-        if op in _WRITERS:
-            out = np.empty((*instruction.result.shape, self.count), DTYPES[instruction.result.kind]) if out is None else out
-            result = _WRITERS[op](self, instruction, operands, out)
-        elif op in array.UFUNCS:
-            result = getattr(np, array.UFUNCS[op])(*operands, out=out)
-        else:
-            result = array.implementation(op)(*operands, **instruction.attributes)
-        values[instruction.result.index] = result
+        sizes = [int(np.prod(ref.shape)) * self.count for ref in instruction.results]
+        outs = [
+            arrays[buffer][:size].reshape(*ref.shape, self.count)
+            for ref, buffer, size in zip(instruction.results, step.buffers, sizes, strict=True)
+        ]
+        self.work += self.calls(instruction, operands, outs, self.values)
+        self.values.update((ref.index, out) for ref, out in zip(instruction.results, outs, strict=True))
 
-    def chunk(self) -> Chunk:
-        slots = self.plan.program.outputs
-        payloads = tuple(self._cells(slot.payload, slot.cells.height, slot.cells.width, np.float64) for slot in slots)
-        tags = tuple(None if isinstance(slot.tag, int) else self._cells(slot.tag, slot.cells.height, slot.cells.width, np.uint8) for slot in slots)
-        return Chunk(self.first, self.count, payloads, tags)
+    def scratch(self, size: int) -> Array:
+        """Room for a float64 of each element, shared by all calls."""
+        if self._scratch.size < size:
+            self._scratch = np.empty(size)
+        return self._scratch[:size]
 
-    def _cells(self, operand: Operand, height: int, width: int, dtype: Any) -> NDArray[Any]:
-        """An output as its own array (cells, count)."""
+    def calls(self, instruction: Instruction, operands: Sequence[Array], outs: Sequence[Array], values: Values) -> Iterable[Work]:
+        """What carries out one instruction, writing to `outs`."""
+        op, out = instruction.op, outs[0]
+        if op in _BODIES:
+            return [partial(_BODIES[op], self, instruction, operands, outs, values)]
+        if op in _WORK:
+            return _WORK[op](self, instruction, operands, out)
+        if op in array.UFUNCS:
+            return [_ufunc(getattr(np, array.UFUNCS[op]), operands, out)]
+        return [partial(_copied, array.implementation(op), operands, instruction.attributes, out)]
+
+    def run(self, job: Job, first: int) -> Chunk:
+        self.job, self.first = job, first
+        with np.errstate(all="ignore"):
+            for call in self.work:
+                call()
+        payloads = tuple(self._output(slot, slot.payload, np.float64) for slot in self.slots)
+        tags = tuple(None if isinstance(slot.tag, int) else self._output(slot, slot.tag, np.uint8) for slot in self.slots)
+        return Chunk(first, self.count, payloads, tags)
+
+    def _output(self, slot: Slot, operand: Operand, dtype: Any) -> Array:
+        """Its own array (cells, count)."""
         value = self.values[operand.index] if isinstance(operand, Ref) else operand
-        flat = np.broadcast_to(value, (1, 1, height, width, self.count)).reshape(height * width, self.count)
-        return np.array(flat, dtype=dtype)
+        height, width = slot.cells.height, slot.cells.width
+        whole = np.broadcast_to(value, (1, 1, height, width, self.count))
+        return np.array(whole.reshape(height * width, self.count), dtype=dtype)
+
+    def _operands(self, instruction: Instruction, values: Values) -> list[Array]:
+        return [values[operand.index] if isinstance(operand, Ref) else operand for operand in instruction.operands]
+
+    def body(self, body: Body, parameters: Sequence[Array], values: Values) -> list[Array]:
+        """The results of one step of a `loop` or `repeat`, in arrays of their own."""
+        inner = dict(values)
+        inner.update((ref.index, value) for ref, value in zip(body.parameters, parameters, strict=True))
+        for instruction in body.instructions:
+            operands = self._operands(instruction, inner)
+            outs = [np.empty((*ref.shape, self.count), DTYPES[ref.kind]) for ref in instruction.results]
+            if instruction.op in VIEWS:
+                outs = [array.implementation(instruction.op)(*operands, **instruction.attributes)]
+            else:
+                for call in self.calls(instruction, operands, outs, inner):
+                    call()
+            inner.update((ref.index, out) for ref, out in zip(instruction.results, outs, strict=True))
+        return [inner[operand.index] if isinstance(operand, Ref) else operand for operand in body.results]
 
 
-def _uniform(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
+def _ufunc(function: Callable[..., Any], operands: Sequence[Array], out: Array) -> Work:
+    """A call of a ufunc, in one axis where it can be: NumPy is quickest there."""
+    if all(operand.size == 1 or (operand.shape == out.shape and operand.flags.c_contiguous) for operand in operands):
+        return partial(function, *(operand.reshape(operand.size) for operand in operands), out=out.reshape(out.size))
+    return partial(function, *operands, out=out)
+
+
+def _copied(function: Callable[..., Array], operands: Sequence[Array], attributes: dict[str, Any], out: Array) -> None:
+    np.copyto(out, function(*operands, **attributes))
+
+
+# Ops with work of their own
+
+
+def _uniform(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
     site: Site = instruction.attributes["site"]
     rows, columns = instruction.result.shape[:2]
-    for row in range(rows):
-        for column in range(columns):
-            place = Site(site.sheet, site.row + row, site.column + column, site.k)
-            fill_uniforms(run.job.seed, place, run.first, out[row, column, 0, 0])
-    return out
+    places = [(Site(site.sheet, site.row + r, site.column + c, site.k), out[r, c, 0, 0]) for r in range(rows) for c in range(columns)]
+    return [lambda place=place, part=part: fill_uniforms(bound.job.seed, place, bound.first, part) for place, part in places]  # type: ignore[misc]
 
 
-def _iteration(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-    out[:] = np.arange(run.first, run.first + run.count)
-    return out
+def _iteration(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    return [lambda: np.copyto(out, np.arange(bound.first, bound.first + bound.count))]
 
 
-def _select(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
+def _select(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
     mask, yes, no = operands
-    np.copyto(out, no)
-    np.copyto(out, yes, where=mask)
-    return out
+    return [partial(np.copyto, out, no), partial(np.copyto, out, yes, where=mask)]
 
 
-def _accumulated(ufunc: Callable[..., Any]) -> Callable[..., NDArray[Any]]:
-    def reduce(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-        x = operands[0]
-        total = out[:, :, 0, 0]
-        np.copyto(total, x[:, :, 0, 0])
-        for index in range(1, x.shape[2] * x.shape[3]):
-            ufunc(total, x[:, :, index // x.shape[3], index % x.shape[3]], out=total)
-        return out
+def _snap(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    """Nearly always nothing is small enough to be snapped, which the operands' intervals tell by one look at the result."""
+    largest = max(abs(side) for operand in instruction.operands[1:] for side in interval_of(operand))
+    threshold = 2.0**-49 * largest
+    sizes = bound.scratch(out.size)
+    in_place = operands[0].ctypes.data == out.ctypes.data
 
-    return reduce
+    def work() -> None:
+        if not in_place:
+            np.copyto(out, operands[0])
+        np.abs(out.reshape(out.size), out=sizes)
+        if not sizes.min(initial=np.inf) > threshold:
+            np.copyto(out, array.evaluate("snap", out, *operands[1:]))
+
+    return [work]
 
 
-SHORTCUTS = ((-1.0, np.reciprocal), (0.5, np.sqrt), (2.0, np.square))
+def _accumulated(ufunc: Callable[..., Any]) -> Callable[..., list[Work]]:
+    """A reduction that takes one cell after the other, whatever the number of iterations."""
+
+    def reduction(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+        x, total = operands[0], out[:, :, 0, 0]
+        cells = [x[:, :, index // x.shape[3], index % x.shape[3]] for index in range(x.shape[2] * x.shape[3])]
+        return [partial(np.copyto, total, cells[0]), *(partial(ufunc, total, cell, out=total) for cell in cells[1:])]
+
+    return reduction
 
 
-def _power(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-    """NumPy takes these shortcuts only where its inner loop sees one exponent, which depends on the chunk: always taken, they do not."""
+def _special(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    return [_ufunc(array.special_function(instruction.op), operands, out)]
+
+
+def _power(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
     x, y = operands
-    np.power(x, y, out=out)
-    for exponent, shortcut in SHORTCUTS:
-        mask = np.equal(y, exponent)
-        if mask.any():
-            shortcut(x, out=out, where=mask)
-    return out
+    if isinstance(instruction.operands[1], Ref) or y.size > 1:
+        return [partial(_copied, array.implementation("power"), operands, instruction.attributes, out)]
+    shortcut = array.POWERS.get(float(y.flat[0]))
+    return [_ufunc(np.power, operands, out) if shortcut is None else _ufunc(getattr(np, shortcut), [x], out)]
 
 
-def _special(run: _Run, instruction: Instruction, operands: Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-    array.special_function(instruction.op)(*operands, out=out)
-    return out
+def _kind_is(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    kinds = instruction.attributes["kinds"]
+    if kinds == array.ERRORS:
+        return [_ufunc(np.greater_equal, [operands[0], ERROR_TAG], out)]
+    if kinds.bit_count() == 1:
+        return [_ufunc(np.equal, [operands[0], np.full(1, kinds.bit_length() - 1, np.uint8)], out)]
+    return [partial(_copied, array.implementation("kind_is"), operands, instruction.attributes, out)]
 
 
-_WRITERS: dict[str, Callable[..., NDArray[Any]]] = {
+_WORK: dict[str, Callable[..., list[Work]]] = {
     "uniform": _uniform,
     "iteration": _iteration,
     "select": _select,
+    "snap": _snap,
+    "kind_is": _kind_is,
+    "power": _power,
     "sum": _accumulated(np.add),
     "product": _accumulated(np.multiply),
-    "power": _power,
+    "minimum": _accumulated(np.minimum),
+    "maximum": _accumulated(np.maximum),
     **dict.fromkeys(array.SPECIAL, _special),
 }
 
 
-def _body(run: _Run, body: Body, parameters: Sequence[NDArray[Any]], values: Values) -> list[NDArray[Any]]:
-    inner = dict(values)
-    inner.update((ref.index, value) for ref, value in zip(body.parameters, parameters, strict=True))
-    for instruction in body.instructions:
-        run.carry_out(instruction, inner)
-    return [inner[operand.index] if isinstance(operand, Ref) else operand for operand in body.results]
+# Ops with a body, and Python functions
 
 
-def _operands(instruction: Instruction, values: Values) -> list[NDArray[Any]]:
-    return [values[o.index] if isinstance(o, Ref) else o for o in instruction.operands]
-
-
-def _loop(run: _Run, instruction: Instruction, values: Values) -> list[NDArray[Any]]:
+def _loop(bound: _Bound, instruction: Instruction, operands: Sequence[Array], outs: Sequence[Array], values: Values) -> None:
     """The body once per step along an axis of the block."""
-    body, axis = instruction.attributes["body"], instruction.attributes["axis"]
-    operands = _operands(instruction, values)
-    carried, cut = operands[: instruction.attributes["carries"]], operands[instruction.attributes["carries"] :]
-    yields: list[list[NDArray[Any]]] = []
-    for step in range(instruction.attributes["steps"]):
-        slices = [_cut(part, axis, step) for part in cut]
-        results = _body(run, body, [*carried, *slices], values)
-        carried = results[: len(carried)]
-        yields.append(results[len(carried) :])
-    joined = [np.concatenate([_full(part, run.count) for part in parts], axis=axis) for parts in zip(*yields, strict=True)]
-    return [*map(np.array, carried), *joined]  # copies: what is carried may be a view of a buffer that is given away
+    attributes = instruction.attributes
+    carries, axis = attributes["carries"], attributes["axis"]
+    carried, cut = list(operands[:carries]), operands[carries:]
+    for step in range(attributes["steps"]):
+        results = bound.body(attributes["body"], [*carried, *(_cut(part, axis, step) for part in cut)], values)
+        carried = results[:carries]
+        for whole, part in zip(outs[carries:], results[carries:], strict=True):
+            np.copyto(_cut(whole, axis, step), part)
+    for out, last in zip(outs, carried, strict=False):
+        np.copyto(out, last)
 
 
-def _cut(part: NDArray[Any], axis: int, step: int) -> NDArray[Any]:
+def _cut(part: Array, axis: int, step: int) -> Array:
     """A view; an axis of length one serves every step."""
     at = step if part.shape[axis] > 1 else 0
     return part[at : at + 1] if axis == 0 else part[:, at : at + 1]
 
 
-def _full(part: NDArray[Any], count: int) -> NDArray[Any]:
-    return np.broadcast_to(part, (*part.shape[:4], count))
-
-
-def _repeat(run: _Run, instruction: Instruction, values: Values) -> list[NDArray[Any]]:
+def _repeat(bound: _Bound, instruction: Instruction, operands: Sequence[Array], outs: Sequence[Array], values: Values) -> None:
     """The body until every lane is done, each lane frozen when it is."""
-    body = instruction.attributes["body"]
-    shape: Shape = instruction.results[-1].shape
-    state = _operands(instruction, values)
-    done = np.zeros((*shape, run.count), dtype=bool)
+    *state, done = outs
+    for old, start in zip(state, operands, strict=True):
+        np.copyto(old, start)
+    done[...] = False
     for _ in range(instruction.attributes["limit"]):
         if done.all():
-            break
-        *following, finished = _body(run, body, state, values)
-        state = [np.where(done, old, new) for old, new in zip(state, following, strict=True)]
-        done = done | finished
-    return [*(np.array(np.broadcast_to(value, done.shape)) for value in state), done]
+            return
+        *following, finished = bound.body(instruction.attributes["body"], state, values)
+        updated = [np.where(done, old, new) for old, new in zip(state, following, strict=True)]
+        np.logical_or(done, finished, out=done)
+        for old, new in zip(state, updated, strict=True):  # only now: what follows may be made of views of the state
+            np.copyto(old, new)
 
 
-def _scalar_call(run: _Run, instruction: Instruction, values: Values) -> list[NDArray[Any]]:
+def _scalar_call(bound: _Bound, instruction: Instruction, operands: Sequence[Array], outs: Sequence[Array], values: Values) -> None:
     """A Python function of each element: payload or tag of what it returns, as the attribute `part` says."""
     from ultramc.functions.kit import Kit, Value, called, tag_of
     from ultramc.program import Builder
 
     attributes = instruction.attributes
     kit = Kit(Builder(), attributes["texts"])
-    operands = _operands(instruction, values)
-    shape = (*attributes["shape"], run.count)
-    columns = []
-    for payload, tag in zip(operands[::2], operands[1::2], strict=True):
-        full = Value(np.broadcast_to(payload, shape), np.broadcast_to(tag, shape))
-        columns.append(kit.scalars(full))
+    shape: tuple[int, ...] = (*attributes["shape"], bound.count)
+    pairs = zip(operands[::2], operands[1::2], strict=True)
+    columns = [kit.scalars(Value(np.broadcast_to(payload, shape), np.broadcast_to(tag, shape))) for payload, tag in pairs]
     results = [called(attributes["function"], row) for row in zip(*columns, strict=True)]
-    value = kit.from_scalars(results, (*shape[:3], shape[3] * shape[4]))
-    chosen = np.broadcast_to(tag_of(value), value.payload.shape) if attributes.get("part") == "tag" else value.payload  # type: ignore[union-attr]
-    return [np.asarray(chosen).reshape(shape)]
+    size: Shape = (1, 1, 1, len(results))
+    value = kit.from_scalars(results, size)
+    chosen = np.broadcast_to(array_of(tag_of(value)), (*size, 1)) if attributes.get("part") == "tag" else array_of(value.payload)
+    np.copyto(outs[0], np.asarray(chosen).reshape(shape))
 
 
-_BODIES: dict[str, Callable[[_Run, Instruction, Values], list[NDArray[Any]]]] = {"loop": _loop, "repeat": _repeat, "scalar_call": _scalar_call}
+_BODIES: dict[str, Callable[..., None]] = {"loop": _loop, "repeat": _repeat, "scalar_call": _scalar_call}

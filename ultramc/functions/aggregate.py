@@ -10,12 +10,29 @@ from functools import reduce
 
 import numpy as np
 from attrs import evolve
+from numpy.typing import NDArray
 
 from ultramc.functions import function, lazy
 from ultramc.functions.criteria import criterion
-from ultramc.functions.kit import ABSENT, BLANK, BOOLEAN, ERROR, NUMBER, TEXT, ZERO, Area, Edge, Kit, Value, broadcast, tag_of, tag_value
+from ultramc.functions.kit import (
+    ABSENT,
+    BLANK,
+    BOOLEAN,
+    ERROR,
+    NUMBER,
+    TEXT,
+    ZERO,
+    Area,
+    Areas,
+    Edge,
+    Kit,
+    Value,
+    broadcast,
+    tag_of,
+    tag_value,
+)
 from ultramc.lowering import Call, Result, Steps
-from ultramc.program import TRUE, Known, Operand, broadcast_shape, constant, decided, narrowed
+from ultramc.program import TRUE, Operand, broadcast_shape, constant, decided, narrowed
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError
@@ -35,8 +52,8 @@ def numbers(call: Call, arguments: Sequence[Cells]) -> list[Value]:
 
 def first_error(kit: Kit, parts: Sequence[Value]) -> Value:
     """The first error in the arrays, row by row: only the tag counts."""
-    errors = [tag_value(ZERO, kit.emit("first_error_of", tag_of(part)), part.kinds & ERROR | NUMBER) for part in parts if part.kinds & ERROR]
-    return kit.error_tag(errors)
+    failing = [part for part in parts if part.kinds & ERROR]
+    return kit.error_tag([tag_value(ZERO, kit.emit("first_error_of", tag_of(part)), part.kinds & ERROR | NUMBER) for part in failing])
 
 
 def filled(kit: Kit, part: Value, neutral: float) -> Operand:
@@ -153,7 +170,8 @@ def _count_blank(call: Call, area: Result) -> Value:
     if not isinstance(area, Area):
         return kit.error(ExcelError.VALUE)
     value = call.read(area)
-    empty = kit.emit("or", kit.is_kind(value, BLANK), kit.emit("and", kit.is_kind(value, TEXT), kit.emit("equal", value.payload, float(kit.texts.code("")))))
+    empty_text = kit.emit("and", kit.is_kind(value, TEXT), kit.emit("equal", value.payload, float(kit.texts.code(""))))
+    empty = kit.emit("or", kit.is_kind(value, BLANK), empty_text)
     beyond = area.height * area.width - value.shape[2] * value.shape[3]
     return Value(kit.emit("add", kit.emit("count", kit.stretch(empty, *value.shape[2:])), float(beyond)))
 
@@ -308,7 +326,19 @@ def _countifs(call: Call, *arguments: object) -> Value:
 # SUBTOTAL
 
 
-_SUBTOTALS: dict[int, str] = {1: "AVERAGE", 2: "COUNT", 3: "COUNTA", 4: "MAX", 5: "MIN", 6: "PRODUCT", 7: "STDEV.S", 8: "STDEV.P", 9: "SUM", 10: "VAR.S", 11: "VAR.P"}
+_SUBTOTALS: dict[int, str] = {
+    1: "AVERAGE",
+    2: "COUNT",
+    3: "COUNTA",
+    4: "MAX",
+    5: "MIN",
+    6: "PRODUCT",
+    7: "STDEV.S",
+    8: "STDEV.P",
+    9: "SUM",
+    10: "VAR.S",
+    11: "VAR.P",
+}
 
 
 @lazy("SUBTOTAL", "number (node)+")
@@ -321,20 +351,22 @@ def _subtotal(call: Call, code_node: Node, *nodes: Node) -> Steps:
     name = _SUBTOTALS.get(number % 100 if number > 100 else number)
     if name is None:
         return call.kit.error(ExcelError.VALUE)
+    rows = "hidden" if number > 100 else "filtered"
     arguments = []
     for node in nodes:
         result = yield node, call.scope
-        arguments.append([(without_subtotals(call, value, result), True) for value, _ in call.cells(result)])
+        arguments.append([(value, True) for value, _ in remaining(call, result, nested=True, rows=rows)])
     return call.lowering.functions[name].body(call, *arguments)
 
 
-def without_subtotals(call: Call, value: Value, result: object) -> Value:
-    """SUBTOTAL leaves out cells that are subtotals themselves."""
-    if not isinstance(result, Area) or call.place.size > 1:
-        return value
-    inner = call.lowering.subtotals(result, call.place)
-    if inner is None:
-        return value
-    mask: Known = inner[None, None, : value.shape[2], : value.shape[3], None]
-    return selected(call.kit, value, call.kit.emit("not", mask))
+def remaining(call: Call, result: Result, *, nested: bool, rows: str) -> Cells:
+    """What an argument holds, without `nested` subtotals and without rows that are "hidden" or "filtered"."""
+    if isinstance(result, Value):
+        return call.cells(result)
+    areas = result.parts if isinstance(result, Areas) else (result,)
+    masks = [call.lowering.passed_over(area, call.place, nested=nested, rows=rows) for area in areas]
+    return [(_without(call.kit, call.read(area), mask), True) for area, mask in zip(areas, masks, strict=True)]
 
+
+def _without(kit: Kit, value: Value, mask: NDArray[np.bool_] | None) -> Value:
+    return value if mask is None else selected(kit, value, ~mask[None, None, :, :, None])

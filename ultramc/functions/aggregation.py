@@ -1,18 +1,18 @@
-"""AGGREGATE: another aggregate, without errors or subtotals."""
+"""AGGREGATE: another aggregate, without errors, subtotals or hidden rows."""
 
 from __future__ import annotations
 
 from ultramc.functions import lazy
-from ultramc.functions.aggregate import Cells, selected, without_subtotals
+from ultramc.functions.aggregate import Cells, remaining, selected
 from ultramc.functions.kit import ERROR, Value
-from ultramc.lowering import Call, Steps
+from ultramc.lowering import Call, Result, Steps
 from ultramc.syntax import Node
 from ultramc.values import ExcelError
 
 _OF_CELLS = ("AVERAGE", "COUNT", "COUNTA", "MAX", "MIN", "PRODUCT", "STDEV.S", "STDEV.P", "SUM", "VAR.S", "VAR.P", "MEDIAN", "MODE.SNGL")
 _WITH_NUMBER = ("LARGE", "SMALL", "PERCENTILE.INC", "QUARTILE.INC", "PERCENTILE.EXC", "QUARTILE.EXC")
 AGGREGATES = dict(enumerate((*_OF_CELLS, *_WITH_NUMBER), 1))
-LEAVE_OUT_SUBTOTALS, LEAVE_OUT_ERRORS = (0, 1, 2, 3), (2, 3, 6, 7)
+LEAVE_OUT_SUBTOTALS, LEAVE_OUT_HIDDEN_ROWS, LEAVE_OUT_ERRORS = (0, 1, 2, 3), (1, 3, 5, 7), (2, 3, 6, 7)
 
 
 @lazy("AGGREGATE", "number number (node)+")
@@ -38,15 +38,10 @@ def _aggregate(call: Call, code_node: Node, option_node: Node, *nodes: Node) -> 
     return body(call, _reduced(call, results[0], choice), rank)
 
 
-def _reduced(call: Call, result: object, choice: int) -> Cells:
-    return [
-        (_without_errors(call, _without(call, value, result, choice), choice), from_reference)
-        for value, from_reference in call.cells(result)
-    ]
-
-
-def _without(call: Call, value: Value, result: object, choice: int) -> Value:
-    return without_subtotals(call, value, result) if choice in LEAVE_OUT_SUBTOTALS else value
+def _reduced(call: Call, result: Result, choice: int) -> Cells:
+    rows = "hidden" if choice in LEAVE_OUT_HIDDEN_ROWS else ""
+    cells = remaining(call, result, nested=choice in LEAVE_OUT_SUBTOTALS, rows=rows)
+    return [(_without_errors(call, value, choice), from_reference) for value, from_reference in cells]
 
 
 def _without_errors(call: Call, value: Value, choice: int) -> Value:

@@ -20,7 +20,17 @@ def _plain(name: str, op: str) -> None:
     elementwise(name, "number")(lambda kit, x: kit.emit(op, x))
 
 
-for _name, _op in (("ABS", "abs"), ("SIGN", "sign"), ("EXP", "exp"), ("ATAN", "atan"), ("SINH", "sinh"), ("COSH", "cosh"), ("TANH", "tanh"), ("ASINH", "asinh"), ("INT", "floor")):
+for _name, _op in (
+    ("ABS", "abs"),
+    ("SIGN", "sign"),
+    ("EXP", "exp"),
+    ("ATAN", "atan"),
+    ("SINH", "sinh"),
+    ("COSH", "cosh"),
+    ("TANH", "tanh"),
+    ("ASINH", "asinh"),
+    ("INT", "floor"),
+):
     _plain(_name, _op)
 
 

@@ -76,6 +76,8 @@ def _equals_simulated(kit: Kit, cells: Value, condition: Value) -> Operand:
 def _mask(kit: Kit, cells: Value, parsed: list[Criterion], shape: tuple[int, ...]) -> Operand:
     first = parsed[0]
     operator = "=" if first.operator == "<>" else first.operator
+    if first.operand is None and operator != "=":
+        return FALSE  # "<" with nothing to compare with
     if first.operand is None:
         mask = _empty(kit, cells, strictly=first.written)
     elif isinstance(first.operand, str):
@@ -84,7 +86,7 @@ def _mask(kit: Kit, cells: Value, parsed: list[Criterion], shape: tuple[int, ...
         mask = _typed(kit, cells, BOOLEAN, _constants(parsed, shape), operator)
     elif isinstance(first.operand, ExcelError):
         mask = kit.is_kind(cells, 1 << first.operand.kind)
-    elif operator == "=":
+    elif first.operator == "=":
         mask = _number_equals(kit, cells, _constants(parsed, shape))
     else:
         mask = _typed(kit, cells, NUMBER, _constants(parsed, shape), operator)

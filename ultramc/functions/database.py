@@ -7,15 +7,12 @@ begin with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
-
-import numpy as np
 
 from ultramc.functions import FUNCTIONS, function
 from ultramc.functions.aggregate import selected
 from ultramc.functions.criteria import Criterion, criterion
-from ultramc.functions.dynamic_arrays import arranged, elements
-from ultramc.functions.kit import BLANK, OMITTED, ONE, TEXT, ZERO, Kit, Value
+from ultramc.functions.dynamic_arrays import elements, piece, size_of
+from ultramc.functions.kit import BLANK, OMITTED, ONE, TEXT, ZERO, Area, Kit, Value
 from ultramc.functions.lookup import overridden, take
 from ultramc.lowering import Call
 from ultramc.program import FALSE, TRUE, Operand
@@ -40,19 +37,20 @@ AGGREGATES: tuple[tuple[str, str], ...] = (
 COUNTS = ("COUNT", "COUNTA")  # of whole records where no column is asked for
 
 
-def _part(kit: Kit, table: Value, rows: slice, columns: slice) -> Value:
-    height, width = table.shape[2:]
-    return arranged(kit, table, np.arange(height * width).reshape(height, width)[rows, columns])
+def _read(call: Call, source: Area | Value, row: int, column: int, height: int = 1, width: int = 1) -> Value:
+    """A part of a table: read on its own, so that it is known where it is known, whatever the rest holds."""
+    part = piece(call, source, row, column, height, width)
+    return call.read(part) if isinstance(part, Area) else part
 
 
-def _column(kit: Kit, table: Value, column: int) -> Value:
+def _column(call: Call, database: Area | Value, column: int) -> Value:
     """The records of one column."""
-    return _part(kit, table, slice(1, None), slice(column, column + 1))
+    return _read(call, database, 1, column, size_of(database)[0] - 1)
 
 
-def _labels(call: Call, table: Value) -> list[str | None]:
+def _labels(call: Call, table: Area | Value) -> list[str | None]:
     """What stands above the columns, in one case; None where nothing does."""
-    headers = elements(call, _part(call.kit, table, slice(1), slice(None)))
+    headers = elements(call, _read(call, table, 0, 0, 1, size_of(table)[1]))
     return [None if item is None or isinstance(item, ExcelError) else str(to_text(item)).casefold() for item in headers]
 
 
@@ -67,24 +65,26 @@ def _field(call: Call, labels: Sequence[str | None], field: Value) -> int | None
     return number - 1 if 1 <= number <= len(labels) else None
 
 
-def _matching(call: Call, database: Value, labels: Sequence[str | None], criteria: Value) -> Operand:
+def _matching(call: Call, database: Area | Value, labels: Sequence[str | None], criteria: Area | Value) -> Operand:
     """A mask over the records."""
     kit, wanted = call.kit, _labels(call, criteria)
-    alternatives = []
-    for row in range(1, criteria.shape[2]):
-        conditions = [_part(kit, criteria, slice(row, row + 1), slice(column, column + 1)) for column in range(len(wanted))]
-        masks = [_condition(call, database, labels, *pair) for pair in zip(wanted, conditions, strict=True) if pair[1].kinds != BLANK]
-        alternatives.append(reduce(lambda x, y: kit.emit("and", x, y), masks, TRUE))
-    mask = reduce(lambda x, y: kit.emit("or", x, y), alternatives, FALSE)
-    return kit.stretch(mask, database.shape[2] - 1, 1)
+    some: Operand = FALSE
+    for row in range(1, size_of(criteria)[0]):
+        every: Operand = TRUE
+        for column, label in enumerate(wanted):
+            condition = _read(call, criteria, row, column)
+            if condition.kinds != BLANK:
+                every = kit.emit("and", every, _condition(call, database, labels, label, condition))
+        some = kit.emit("or", some, every)
+    return kit.stretch(some, _column(call, database, 0).shape[2], 1)
 
 
-def _condition(call: Call, database: Value, labels: Sequence[str | None], label: str | None, condition: Value) -> Operand:
+def _condition(call: Call, database: Area | Value, labels: Sequence[str | None], label: str | None, condition: Value) -> Operand:
     if label not in labels:
         if condition.kinds == TEXT:
             return FALSE  # under a label of no column stands a condition on its own, and text is not true
         raise call.refuse(f"with a computed criterion is not supported: no column of the database is called {label or ''!r}")
-    return criterion(call.kit, _column(call.kit, database, labels.index(label)), _begins(call.kit, condition))
+    return criterion(call.kit, _column(call, database, labels.index(label)), _begins(call.kit, condition))
 
 
 def _begins(kit: Kit, condition: Value) -> Value:
@@ -96,16 +96,16 @@ def _begins(kit: Kit, condition: Value) -> Value:
 
 
 def _aggregating(name: str, aggregate: str) -> None:
-    @function(name, "array array array")
-    def body(call: Call, database: Value, field: Value, criteria: Value) -> Value:
+    @function(name, "area array area")
+    def body(call: Call, database: Area | Value, field: Value, criteria: Area | Value) -> Value:
         kit, labels = call.kit, _labels(call, database)
         column = _field(call, labels, field) if field is not OMITTED else None
-        if database.shape[2] == 1 or (column is None and not (field is OMITTED and aggregate in COUNTS)):
+        if size_of(database)[0] == 1 or (column is None and not (field is OMITTED and aggregate in COUNTS)):
             return kit.error(VALUE)
         mask = _matching(call, database, labels, criteria)
         if column is None:
             return Value(kit.emit("count", mask))
-        chosen = selected(kit, _column(kit, database, column), mask)
+        chosen = selected(kit, _column(call, database, column), mask)
         result: Value = FUNCTIONS[aggregate].body(call, [(chosen, True)])
         return result
 
@@ -114,14 +114,14 @@ for _row in AGGREGATES:
     _aggregating(*_row)
 
 
-@function("DGET", "array array array")
-def _dget(call: Call, database: Value, field: Value, criteria: Value) -> Value:
+@function("DGET", "area array area")
+def _dget(call: Call, database: Area | Value, field: Value, criteria: Area | Value) -> Value:
     kit, labels = call.kit, _labels(call, database)
     column = _field(call, labels, field)
-    if column is None or database.shape[2] == 1:
+    if column is None or size_of(database)[0] == 1:
         return kit.error(VALUE)
     mask = _matching(call, database, labels, criteria)
-    found = take(kit, _column(kit, database, column), kit.emit("first_true", mask))
+    found = take(kit, _column(call, database, column), kit.emit("first_true", mask))
     count = kit.emit("count", mask)
     found = overridden(kit, found, kit.emit("less", ONE, count), ExcelError.NUM)
     return overridden(kit, found, kit.emit("equal", count, ZERO), VALUE)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ultramc.functions import function
 from ultramc.functions.aggregate import Cells, first_error, numbers
-from ultramc.functions.kit import BLANK, ERROR, NUMBER, OMITTED, Kit, Unroll, Value, tag_of, tag_value
+from ultramc.functions.kit import BLANK, ERROR, NUMBER, OMITTED, Area, Edge, Kit, Unroll, Value, tag_of, tag_value
 from ultramc.functions.lookup import sort_key, take
 from ultramc.lowering import Call
 from ultramc.program import Operand
@@ -47,9 +47,9 @@ def elements(call: Call, value: Value) -> list[Scalar]:
 
 def _lines(call: Call, value: Value, *, across: bool) -> list[tuple[Scalar, ...]]:
     """The rows of an array, or its columns."""
-    height, width = value.shape[2:]
-    items = elements(call, value)
-    return [tuple(items[column::width]) for column in range(width)] if across else [tuple(items[row * width :][:width]) for row in range(height)]
+    items, width = elements(call, value), value.shape[3]
+    rows = [tuple(items[start : start + width]) for start in range(0, len(items), width)]
+    return list(zip(*rows, strict=True)) if across else rows
 
 
 def _completed(arguments: Sequence[Value], count: int) -> list[Value]:
@@ -84,6 +84,22 @@ def arranged(kit: Kit, array: Value, places: Places, outside: Value | None = Non
     if (places >= 0).all():
         return found
     return kit.choose((places < 0)[None, None, :, :, None], kit.error(NA) if outside is None else outside, found)
+
+
+def size_of(source: Area | Value) -> tuple[int, int]:
+    return (source.height, source.width) if isinstance(source, Area) else source.shape[2:]
+
+
+def piece(call: Call, source: Area | Value, row: int, column: int, height: int = 1, width: int = 1) -> Area | Value:
+    """A part of a reference, or of an array, from that 0-based row and column; #N/A where it lies outside."""
+    high, wide = size_of(source)
+    if row >= high or column >= wide:
+        return call.kit.error(NA)
+    if isinstance(source, Area):
+        top, left = source.top.at + row, source.left.at + column
+        ends = Edge(top + height - 1, source.bottom.moves), Edge(left + width - 1, source.right.moves)
+        return Area(source.sheet, Edge(top, source.top.moves), Edge(left, source.left.moves), *ends)
+    return arranged(call.kit, source, _places(source)[row : row + height, column : column + width])
 
 
 # Parts of an array
@@ -144,10 +160,14 @@ _choosing("CHOOSECOLS", across=True)
 # Padding and folding
 
 
-@function("EXPAND", "array array array? array?")
-def _expand(call: Call, array: Value, *arguments: Value) -> Value:
+def _padding(outside: Cells | None) -> Value | None:
+    return None if outside is None or outside[0][0] is OMITTED else outside[0][0]
+
+
+@function("EXPAND", "array array array? cells?")
+def _expand(call: Call, array: Value, rows: Value, columns: Value = OMITTED, outside: Cells | None = None) -> Value:
     kit, have = call.kit, array.shape[2:]
-    settings = _settings(call, _completed(arguments[:2], 2))
+    settings = _settings(call, [rows, columns])
     if isinstance(settings, ExcelError):
         return kit.error(settings)
     size = [length if items[0] is None else items[0] for items, length in zip(settings, have, strict=True)]
@@ -155,7 +175,7 @@ def _expand(call: Call, array: Value, *arguments: Value) -> Value:
         return kit.error(VALUE)
     height, width = _checked(call, *size)
     margins = ((0, height - have[0]), (0, width - have[1]))
-    return arranged(kit, array, np.pad(_places(array), margins, constant_values=OUTSIDE), *arguments[2:])
+    return arranged(kit, array, np.pad(_places(array), margins, constant_values=OUTSIDE), _padding(outside))
 
 
 def _checked(call: Call, height: float, width: float) -> tuple[int, int]:
@@ -165,8 +185,8 @@ def _checked(call: Call, height: float, width: float) -> tuple[int, int]:
 
 
 def _wrapping(name: str, *, across: bool) -> None:
-    @function(name, "array array array?")
-    def body(call: Call, vector: Value, length: Value, *outside: Value) -> Value:
+    @function(name, "array array cells?")
+    def body(call: Call, vector: Value, length: Value, outside: Cells | None = None) -> Value:
         settings = _settings(call, [length])
         if isinstance(settings, ExcelError):
             return call.kit.error(settings)
@@ -174,7 +194,7 @@ def _wrapping(name: str, *, across: bool) -> None:
         if 1 not in vector.shape[2:] or wanted < 1:
             return call.kit.error(NUM if 1 in vector.shape[2:] else VALUE)
         lines = _wrapped(_places(vector).ravel(), wanted)
-        return arranged(call.kit, vector, lines.T if across else lines, *outside)
+        return arranged(call.kit, vector, lines.T if across else lines, _padding(outside))
 
 
 def _wrapped(places: Places, length: float) -> Places:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, product
+from itertools import product
 
-import numpy as np
 from attrs import evolve
 
 from ultramc.functions import lazy
-from ultramc.functions.dynamic_arrays import arranged, joined
-from ultramc.functions.kit import OMITTED, Area, Edge, Unroll, Value
+from ultramc.functions.dynamic_arrays import joined, piece, size_of
+from ultramc.functions.kit import OMITTED, Area, Unroll, Value
 from ultramc.lowering import Call, Result, Steps
 from ultramc.syntax import Node
 from ultramc.values import ExcelError
@@ -38,27 +37,10 @@ def _source(call: Call, node: Node) -> Steps:
     return result
 
 
-def _size(source: Area | Value) -> tuple[int, int]:
-    return (source.height, source.width) if isinstance(source, Area) else source.shape[2:]
-
-
 def _counted(call: Call, height: int, width: int) -> Iterator[tuple[int, int]]:
     if height * width > MOST_ELEMENTS:
         raise call.refuse(f"of more than {MOST_ELEMENTS:,} elements is not supported")
     return product(range(height), range(width))
-
-
-def _piece(call: Call, source: Area | Value, row: int, column: int, height: int = 1, width: int = 1) -> Area | Value:
-    """Part of an array; #N/A where it lies outside."""
-    high, wide = _size(source)
-    if row >= high or column >= wide:
-        return call.kit.error(ExcelError.NA)
-    if isinstance(source, Area):
-        top, left = source.top.at + row, source.left.at + column
-        ends = Edge(top + height - 1, source.bottom.moves), Edge(left + width - 1, source.right.moves)
-        return Area(source.sheet, Edge(top, source.top.moves), Edge(left, source.left.moves), *ends)
-    places = np.arange(high * wide).reshape(high, wide)
-    return arranged(call.kit, source, places[row : row + height, column : column + width])
 
 
 def _invoked(call: Call, function: Result, *arguments: Result) -> Steps:
@@ -84,10 +66,10 @@ def _map(call: Call, *nodes: Node) -> Steps:
     for node in nodes[:-1]:
         sources.append((yield from _source(call, node)))
     function = yield nodes[-1], call.scope
-    height, width = (max(lengths) for lengths in zip(*map(_size, sources), strict=True))
+    height, width = (max(lengths) for lengths in zip(*map(size_of, sources), strict=True))
     values = []
     for row, column in _counted(call, height, width):
-        result = yield from _invoked(call, function, *(_piece(call, source, row, column) for source in sources))
+        result = yield from _invoked(call, function, *(piece(call, source, row, column) for source in sources))
         values.append(_single(call, result))
     return _assembled(call, values, height, width)
 
@@ -97,11 +79,11 @@ def _by_line(name: str, *, across: bool) -> None:
     def body(call: Call, node: Node, function_node: Node) -> Steps:
         source = yield from _source(call, node)
         function = yield function_node, call.scope
-        height, width = _size(source)
+        height, width = size_of(source)
         lines, length = ((1, width), (height, 1)) if across else ((height, 1), (1, width))
         values = []
         for row, column in _counted(call, *lines):
-            result = yield from _invoked(call, function, _piece(call, source, row, column, *length))
+            result = yield from _invoked(call, function, piece(call, source, row, column, *length))
             values.append(_single(call, result))
         return _assembled(call, values, *lines)
 
@@ -137,11 +119,11 @@ def _folding(name: str, finish: Callable[[Call, Sequence[Result], tuple[int, int
         source = yield from _source(call, node)
         function = yield function_node, call.scope
         steps = []
-        for row, column in _counted(call, *_size(source)):
-            element = _piece(call, source, row, column)
+        for row, column in _counted(call, *size_of(source)):
+            element = piece(call, source, row, column)
             carried = element if carried is OMITTED else (yield from _invoked(call, function, carried, element))
             steps.append(carried)
-        return finish(call, steps, _size(source))
+        return finish(call, steps, size_of(source))
 
 
 def _every(call: Call, steps: Sequence[Result], size: tuple[int, int]) -> Value:

@@ -11,7 +11,7 @@ from ultramc.lowering import Call, Steps
 from ultramc.operators import compare
 from ultramc.program import TRUE, Operand, decided
 from ultramc.syntax import Missing, Node
-from ultramc.values import ExcelError, Kind
+from ultramc.values import ERRORS, ExcelError, Kind
 
 NA = 1 << ExcelError.NA.kind
 
@@ -138,10 +138,7 @@ def _chosen(call: Call, chosen: int, nodes: tuple[Node, ...]) -> Steps:
 def _if_error(name: str, kinds: int) -> None:
     @lazy(name, "node node")
     def body(call: Call, node: Node, instead: Node) -> Steps:
-        result = yield node, call.scope
-        if isinstance(result, (Area, Areas)):
-            result = call.one(result)
-        value = call.kit.settled(result)
+        value = call.kit.settled(call.one((yield node, call.scope)))
         if not value.kinds & kinds:
             call.skip(instead)
             return value
@@ -170,10 +167,14 @@ def _connective(name: str, reduction: str, pair: str, neutral: float) -> None:
         logical = [_logical(kit, *part, neutral) for part in parts]
         masks = [kit.emit(reduction, mask) for mask, _ in logical]
         mask = reduce(lambda x, y: kit.emit(pair, x, y), masks)
-        errors = first_error(kit, [value for _, value in logical])
-        result = kit.with_tag(kit.boolean(mask).payload, errors, Kind.BOOLEAN)
-        found = how_many(kit, [value for _, value in logical], NUMBER | BOOLEAN | ERROR)
-        return kit.fail_where(result, kit.emit("equal", found, ZERO), ExcelError.VALUE)
+        return _concluded(kit, mask, [value for _, value in logical])
+
+
+def _concluded(kit: Kit, mask: Operand, values: list[Value]) -> Value:
+    """The first error, and #VALUE! where nothing was a condition."""
+    result = kit.with_tag(kit.boolean(mask).payload, first_error(kit, values), Kind.BOOLEAN)
+    found = how_many(kit, values, NUMBER | BOOLEAN | ERROR)
+    return kit.fail_where(result, kit.emit("equal", found, ZERO), ExcelError.VALUE)
 
 
 def _logical(kit: Kit, value: Value, from_reference: bool, neutral: float) -> tuple[Operand, Value]:
@@ -196,7 +197,7 @@ def _xor(call: Call, *arguments: list[tuple[Value, bool]]) -> Value:
     logical = [_logical(kit, *part, 0.0) for argument in arguments for part in argument]
     counts = [kit.emit("count", mask) for mask, _ in logical]
     odd = kit.emit("equal", kit.emit("modulo", reduce(lambda x, y: kit.emit("add", x, y), counts), 2.0), ONE)
-    return kit.with_tag(kit.boolean(odd).payload, first_error(kit, [value for _, value in logical]), Kind.BOOLEAN)
+    return _concluded(kit, odd, [value for _, value in logical])
 
 
 @function("TRUE", "")
@@ -280,7 +281,7 @@ def _type(call: Call, value: Value) -> Value:
     return Value(code)
 
 
-_NUMBERED = (ExcelError.NULL, ExcelError.DIV0, ExcelError.VALUE, ExcelError.REF, ExcelError.NAME, ExcelError.NUM, ExcelError.NA, ExcelError.GETTING_DATA)
+_NUMBERED = ERRORS[: ERRORS.index(ExcelError.CALC) + 1]  # they are declared in the order of these numbers
 
 
 @function("ERROR.TYPE", "any")
@@ -290,4 +291,3 @@ def _error_type(call: Call, value: Value) -> Value:
     for number, error in enumerate(_NUMBERED, 1):
         code = kit.emit("select", kit.is_kind(value, 1 << error.kind), float(number), code)
     return kit.fail_where(Value(code), kit.emit("not", kit.is_kind(value, ERROR)), ExcelError.NA)
-

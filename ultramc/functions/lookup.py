@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from attrs import evolve
@@ -13,7 +15,7 @@ from ultramc.address import MAX_COLUMN, MAX_ROW, RangeRef, column_letters, quote
 from ultramc.errors import FormulaSyntaxError
 from ultramc.functions import function, lazy, scalar
 from ultramc.functions.criteria import like, wildcard
-from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Edge, Kit, Unroll, Value, tag_value
+from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, OMITTED, ONE, TEXT, ZERO, Area, Areas, Edge, Kit, Unroll, Value, tag_value
 from ultramc.functions.logic import with_errors
 from ultramc.lowering import Call, Result, Steps
 from ultramc.operators import comparison
@@ -109,7 +111,7 @@ def _nearest_known(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
 
 
 def _is_number(element: Scalar) -> bool:
-    return isinstance(element, float) and not isinstance(element, bool)
+    return isinstance(element, float)
 
 
 def _place_among(kit: Kit, x: Operand, values: Known) -> Operand:
@@ -150,7 +152,10 @@ def _like(pattern: Scalar, elements: Sequence[Scalar], from_end: bool) -> int:
     return found[-1 if from_end else 0] if found else -1
 
 
-def sort_key(value: Scalar) -> tuple[int, float | str]:
+Rank = tuple[int, float | str]
+
+
+def sort_key(value: Scalar) -> Rank:
     """Excel's order: numbers, text without case, booleans. Numbers are taken to 15 digits."""
     if isinstance(value, bool):
         return 2, float(value)
@@ -180,7 +185,8 @@ def _sorted_position(item: Scalar, elements: Sequence[Scalar], mode: int) -> int
 
 def _same_kind(middle: int, low: int, high: int, elements: Sequence[Scalar], kind: int) -> int | None:
     """The nearest place from the middle down, then up, that holds a value of the key's kind."""
-    for place in (*range(middle, low - 1, -1), *range(middle + 1, high + 1)):
+    places: Iterator[int] = chain(range(middle, low - 1, -1), range(middle + 1, high + 1))
+    for place in places:
         if elements[place] is not None and sort_key(elements[place])[0] == kind:
             return place
     return None
@@ -217,36 +223,76 @@ def _xmatch(call: Call, key: Value, table: Value, mode: Value | None = None, sea
 
 
 def _x_modes(call: Call, mode: Value | None, search: Value | None) -> tuple[int, int] | None:
-    """Match and search mode; None where there is no such mode."""
+    """Match and search mode; None where there is no such pair."""
     kind = 0.0 if mode is None else call.constant(mode, "match mode") // 1
     direction = 1.0 if search is None else call.constant(search, "search mode") // 1
-    return (int(kind), int(direction)) if kind in (EXACT, BELOW, ABOVE, WILDCARD) and direction in (1, -1, 2, -2) else None
+    kinds = (EXACT, BELOW, ABOVE) if abs(direction) == 2 else (EXACT, BELOW, ABOVE, WILDCARD)
+    return (int(kind), int(direction)) if kind in kinds and direction in (1, -1, 2, -2) else None
 
 
 def _x_position(call: Call, key: Value, table: Value, kind: int, direction: int) -> Operand:
     """As XMATCH finds it. `table` is one row or one column."""
-    if kind in (EXACT, WILDCARD) or direction in (2, -2):
-        return find(call.kit, key, table, kind, from_end=direction == -1)
-    if not (key.known and table.known):
-        raise call.refuse("with an approximate match of simulated values is not supported yet")
-    return _closest(call.kit, key, table, kind)
+    kit = call.kit
+    if key.known and table.known and table.shape[:2] == (1, 1) and kind != WILDCARD:
+        found = _x_positions(kit.scalars(key), kit.scalars(table), kind, direction)
+        return np.array(found, dtype=np.float64).reshape(*key.shape, 1)
+    if kind in (EXACT, WILDCARD) or (kind, direction) in ((BELOW, 2), (ABOVE, -2)):
+        return find(kit, key, table, kind, from_end=direction == -1)
+    if abs(direction) == 2 or (key.kinds | table.kinds) & ~(NUMBER | BLANK | ERROR):
+        raise call.refuse("with an approximate match of simulated values that are no numbers, or in that order, is not supported")
+    return _closest_number(kit, key, table, kind, from_end=direction == -1)
 
 
-def _closest(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
-    """The exact match, else the next smaller (-1) or larger (1) element of an array in any order."""
-    elements = [(sort_key(element), position) for position, element in enumerate(kit.scalars(table)) if element is not None]
-    found = []
-    for item in kit.scalars(key):
-        wanted = sort_key(item)
-        fitting = [pair for pair in elements if pair[0][0] == wanted[0] and (pair[0] <= wanted if mode == BELOW else pair[0] >= wanted)]
-        best = max(fitting, key=lambda pair: pair[0]) if mode == BELOW and fitting else min(fitting, default=None)
-        found.append(-1 if best is None else next(position for value, position in fitting if value == best[0]))
-    return np.array(found, dtype=np.float64).reshape(*key.shape, 1)
+def _closest_number(kit: Kit, key: Value, table: Value, mode: int, *, from_end: bool) -> Operand:
+    """The exact match, else the next smaller or larger number of an array in any order."""
+    reduction, beyond = ("maximum", -math.inf) if mode == BELOW else ("minimum", math.inf)
+    fits = _compared(kit, "<=" if mode == BELOW else ">=", table, key)
+    best = kit.emit(reduction, kit.emit("select", fits, table.payload, beyond))
+    return kit.emit("last_true" if from_end else "first_true", kit.emit("and", fits, kit.emit("equal", table.payload, best)))
+
+
+_FIRST_ERROR_RANK, _LAST_RANK = 3, (4, 0.0)
+
+
+def _x_positions(keys: Sequence[Scalar], elements: Sequence[Scalar], mode: int, direction: int) -> list[int]:
+    """Where the keys stand in Excel's order of all kinds. A blank key is a blank element, and nothing is next to one."""
+    ranks = [_LAST_RANK if element is None else sort_key(element) for element in elements]
+    wanted = [_LAST_RANK if key is None else sort_key(key) for key in keys]
+    count = len(ranks)
+    if direction == 2:
+        return [_nearest(ranks, rank, mode) for rank in wanted]
+    if direction == -2:
+        found = [_nearest(ranks[::-1], rank, mode) for rank in wanted]
+        return [-1 if place < 0 else count - 1 - place for place in found]
+    order = range(count) if direction == -1 else range(count - 1, -1, -1)
+    places = {ranks[place]: place for place in order}
+    if mode == EXACT:
+        return [places.get(rank, -1) for rank in wanted]
+    ascending = sorted(places)
+    found = [_nearest(ascending, rank, mode) for rank in wanted]
+    return [-1 if place < 0 else places[ascending[place]] for place in found]
+
+
+def _nearest(ranks: Sequence[Rank], wanted: Rank, mode: int) -> int:
+    """Among ascending ranks, by bisection."""
+    place = bisect_left(ranks, wanted)
+    if place < len(ranks) and ranks[place] == wanted:
+        return place
+    if mode == BELOW:
+        return place - 1
+    is_value = place < len(ranks) and ranks[place][0] < _FIRST_ERROR_RANK
+    return place if mode == ABOVE and is_value else -1
 
 
 @function("XLOOKUP", "any array array any? number? number?")
 def _xlookup(
-    call: Call, key: Value, table: Value, results: Value, instead: Value | None = None, mode: Value | None = None, search: Value | None = None
+    call: Call,
+    key: Value,
+    table: Value,
+    results: Value,
+    instead: Value | None = None,
+    mode: Value | None = None,
+    search: Value | None = None,
 ) -> Value:
     kit = call.kit
     height, width = results.shape[2:]
@@ -260,7 +306,7 @@ def _xlookup(
         index = kit.emit("add", position, _steps(height, width, axis=2))
     found = take(kit, results, index)
     missing = kit.emit("less", position, ZERO)
-    if instead is not None:
+    if instead is not None and instead is not OMITTED:
         return with_errors(kit, kit.choose(missing, instead, found), kit.error_tag([key]))
     return _located(kit, found, key, position)
 
@@ -275,12 +321,15 @@ def _vertical(call: Call, key: Value, source: Result, index: Value, approximate:
     kit = call.kit
     table = _array(call, source)
     height, width = table.shape[2:]
+    if isinstance(source, Value) and (height, width) == (1, 1):
+        return kit.error(ExcelError.VALUE)
     nearest, errors = kit.to_mask(approximate) if approximate is not None else (None, Value(ZERO))
     mode = BELOW if nearest is None or call.constant(kit.boolean(nearest), "range_lookup") else WILDCARD
     lines = _first_line(call, source, across=across)
     position = find(kit, key, lines, mode)
     line = kit.emit("sub", kit.emit("trunc", index.payload), ONE)
-    flat = kit.emit("add", kit.emit("mul", line, float(width)), position) if across else kit.emit("add", kit.emit("mul", position, float(width)), line)
+    row, column = (line, position) if across else (position, line)
+    flat = kit.emit("add", kit.emit("mul", row, float(width)), column)
     result = _located(kit, take(kit, table, flat), key, position)
     result = overridden(kit, result, kit.emit("less_equal", float(height if across else width), line), ExcelError.REF)
     result = overridden(kit, result, kit.emit("less", line, ZERO), ExcelError.VALUE)
@@ -329,7 +378,8 @@ def _lookup(call: Call, key: Value, table: Value, results: Value | None = None) 
         return _vertical(call, key, table, line, None, across=across)
     position = find(kit, key, table, BELOW)
     source = table if results is None else results
-    found = overridden(kit, take(kit, source, position), kit.emit("less_equal", float(math.prod(source.shape[2:])), position), ExcelError.NA)
+    beyond = kit.emit("less_equal", float(math.prod(source.shape[2:])), position)
+    found = overridden(kit, take(kit, source, position), beyond, ExcelError.NA)
     return _located(kit, found, key, position)
 
 
@@ -567,5 +617,3 @@ def _address(row: float, column: float, style: float = 1.0, a1: Scalar = True, s
     else:
         text = f"{'$' * fixed_column}{column_letters(int(column))}{'$' * fixed_row}{int(row)}"
     return text if sheet is None else f"{quoted(sheet) if sheet else ''}!{text}"
-
-

@@ -24,18 +24,18 @@ def number_in_text(text: str, year: int | None = None) -> float | None:
     >>> number_in_text("1,234.50"), number_in_text("12.5%"), number_in_text("2020-01-31"), number_in_text("12:00"), number_in_text("x")
     (1234.5, 0.125, 43861.0, 0.5, None)
     """
-    return _number(text.strip(_BLANKS), year) if len(text) <= LONGEST_NUMBER else None
+    return _number(text.rstrip(_BLANKS), year) if len(text) <= LONGEST_NUMBER else None
 
 
 LONGEST_NUMBER = 255  # characters, so that what is remembered stays small
 
 
 @lru_cache(maxsize=65_536)
-def _number(stripped: str, year: int | None) -> float | None:
-    if not any("0" <= sign <= "9" for sign in stripped):
+def _number(text: str, year: int | None) -> float | None:
+    if not any("0" <= sign <= "9" for sign in text):
         return None
-    number = _plain_number(stripped)
-    parts = date_and_time(stripped, year) if number is None else None
+    number = _plain_number(text.strip(_BLANKS))
+    parts = date_and_time(text, year) if number is None and text[0] not in _BLANKS else None  # no date begins with a blank
     return sum(parts) if parts else number
 
 
