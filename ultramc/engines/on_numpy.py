@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -278,7 +278,7 @@ def _ufunc(function: Callable[..., Any], operands: Sequence[Array], out: Array) 
     return partial(function, *operands, out=out)
 
 
-def _copied(function: Callable[..., Array], operands: Sequence[Array], attributes: dict[str, Any], out: Array) -> None:
+def _copied(function: Callable[..., Array], operands: Sequence[Array], attributes: Mapping[str, Any], out: Array) -> None:
     np.copyto(out, function(*operands, **attributes))
 
 

@@ -322,7 +322,7 @@ def _vertical(call: Call, key: Value, source: Result, index: Value, approximate:
     table = _array(call, source)
     height, width = table.shape[2:]
     if isinstance(source, Value) and (height, width) == (1, 1):
-        return kit.error(ExcelError.VALUE)
+        table = source = overridden(kit, table, kit.is_kind(table, TEXT), ExcelError.VALUE)
     nearest, errors = kit.to_mask(approximate) if approximate is not None else (None, Value(ZERO))
     mode = BELOW if nearest is None or call.constant(kit.boolean(nearest), "range_lookup") else WILDCARD
     lines = _first_line(call, source, across=across)
