@@ -321,8 +321,8 @@ def _vertical(call: Call, key: Value, source: Result, index: Value, approximate:
     kit = call.kit
     table = _array(call, source)
     height, width = table.shape[2:]
-    if isinstance(source, Value) and (height, width) == (1, 1):
-        table = source = overridden(kit, table, kit.is_kind(table, TEXT), ExcelError.VALUE)
+    if isinstance(source, Value) and (height, width) == (1, 1) and not table.kinds & ~TEXT:
+        return kit.error(ExcelError.VALUE)
     nearest, errors = kit.to_mask(approximate) if approximate is not None else (None, Value(ZERO))
     mode = BELOW if nearest is None or call.constant(kit.boolean(nearest), "range_lookup") else WILDCARD
     lines = _first_line(call, source, across=across)
