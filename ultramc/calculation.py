@@ -108,7 +108,7 @@ class Calculation:
 
     `unsupported` maps a place to why its formula could not be worked out; its cells keep what the file has cached for them.
     `lost` are the cells among them for which nothing is cached: formulas that read them fail for the same reason.
-    `volatile` are the regions that draw or read the clock, `drawing` those that draw; they keep their cached value too, where there is one.
+    `volatile` are the regions that draw or read the clock, `drawing` those that draw; the latter keep their cached value too, where there is one.
     `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
     which they were worked out.
     """
@@ -189,10 +189,10 @@ class Calculation:
             return self._keep_cached(region, place, error)
         if self.lowering.drew:
             self.drawing.add(region.index)
-        if self.lowering.volatile:
-            self.volatile.add(region.index)
             if self._has_cache(place):
                 value = self._from_cache(place)
+        if self.lowering.volatile:
+            self.volatile.add(region.index)
         self.grid.write(place, value)
         self.done.append((region, place))
 

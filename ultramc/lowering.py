@@ -55,11 +55,16 @@ Steps = Generator[tuple[Node, "Scope"], Result, Result]
 
 @frozen(eq=False)
 class Scope:
-    """Where a node is evaluated: for which cells, as part of an array formula or not, with which LET names."""
+    """Where a node is evaluated: for which cells, as part of an array formula or not, with which LET names.
+
+    `expanding` are the texts of the defined names that it stands in, `calls` the LAMBDA calls that are under way.
+    """
 
     place: RangeRef
     array: bool = False
     names: Mapping[str, Result] = field(factory=dict)
+    expanding: frozenset[str] = frozenset()
+    calls: int = 0
 
 
 @frozen(eq=False)
@@ -164,7 +169,7 @@ class Lowering:
         self.drew = False
         self.reads: list[RangeRef] = []
         self._draw = draw
-        self._invoked = 0
+        self._expansions = 0
 
     def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
         """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
@@ -173,7 +178,7 @@ class Lowering:
         by one, Pending where another cell comes first.
         """
         self.kit.builder.cell = place
-        self.sites, self.volatile, self.drew, self.reads, self._invoked = 0, False, False, [], 0
+        self.sites, self.volatile, self.drew, self.reads, self._expansions = 0, False, False, [], 0
         if spread:
             return self._array_formula(place, tree)
         scope = Scope(place, array)
@@ -298,10 +303,16 @@ class Lowering:
         return self._expanded(self.resolver.definition(definition), definition.text, scope)
 
     def _expanded(self, tree: Node, text: str, scope: Scope) -> Steps:
-        if text in scope.names:
-            raise UnsupportedFormula(f"the defined name {text!r} refers to itself")
-        result = yield tree, Scope(scope.place, scope.array, {text: True})
+        if text in scope.expanding:
+            raise UnsupportedFormula(f"a defined name that stands for {text!r} refers to itself")
+        self._count_expansion()
+        result = yield tree, Scope(scope.place, scope.array, expanding=scope.expanding | {text}, calls=scope.calls)
         return result
+
+    def _count_expansion(self) -> None:
+        self._expansions += 1
+        if self._expansions > MOST_EXPANSIONS:
+            raise UnsupportedFormula(f"uses defined names and LAMBDAs more than {MOST_EXPANSIONS:,} times")
 
     def _unary(self, node: syntax.Unary, scope: Scope) -> Steps:
         operand = yield node.operand, scope
@@ -380,15 +391,12 @@ class Lowering:
         target = target.of(len(arguments)) if isinstance(target, PassedFunction) else target
         if not isinstance(target, Lambda) or not target.required <= len(arguments) <= len(target.parameters):
             return self.kit.error(ExcelError.VALUE)
-        depth = scope.names.get("λ", 0)
-        if depth >= DEEPEST_CALL:
+        if scope.calls >= DEEPEST_CALL:
             return self.kit.error(ExcelError.NUM)
-        self._invoked += 1
-        if self._invoked > MOST_CALLS:
-            raise UnsupportedFormula(f"calls LAMBDA more than {MOST_CALLS:,} times")
+        self._count_expansion()
         given = [*arguments, *[OMITTED] * (len(target.parameters) - len(arguments))]
-        names = {**target.scope.names, "λ": depth + 1, **dict(zip(target.parameters, given, strict=True))}
-        return (yield target.body, evolve(target.scope, names=names))
+        names = {**target.scope.names, **dict(zip(target.parameters, given, strict=True))}
+        return (yield target.body, evolve(target.scope, names=names, expanding=frozenset(), calls=scope.calls + 1))
 
     def _let(self, node: syntax.Call, scope: Scope) -> Steps:
         names = dict(scope.names)
@@ -626,9 +634,10 @@ class Lowering:
             for part in syntax.walk(root):
                 if isinstance(part, syntax.Call):
                     count += part.name in DRAWS
-                elif isinstance(part, syntax.Name) and depth < DEEPEST_CALL:
+                elif isinstance(part, syntax.Name) and depth < DEEPEST_NAME:
                     definition = self.resolver.name(part, place)
                     if definition is not None:
+                        self._count_expansion()
                         waiting.append((self.resolver.definition(definition), depth + 1))
         return count
 
@@ -654,8 +663,9 @@ def _has_array(row: Function, arguments: Sequence[Any]) -> bool:
 
 _NO_VALUES = {Areas: ExcelError.VALUE, Lambda: ExcelError.CALC, PassedFunction: ExcelError.NAME}
 
-DEEPEST_CALL = 64  # LAMBDA calls within LAMBDA calls
-MOST_CALLS = 100_000  # of LAMBDAs in one formula
+DEEPEST_NAME = 64  # names that refer to names; Excel's own limit on nesting
+DEEPEST_CALL = 1_024  # LAMBDA calls within LAMBDA calls; Excel gives #NUM! where it runs out of stack
+MOST_EXPANSIONS = 100_000  # of defined names and LAMBDAs in one formula
 DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
 
 

@@ -14,7 +14,6 @@ from ultramc.values import ExcelError
 from ultramc.workbook import DefinedName, Sheet, Table, Workbook
 
 Target = Area | Areas | ExcelError
-DEEPEST_NAME = 64  # names that refer to names; Excel's own limit on nesting
 
 
 def _edge(axis: Axis, origin: int) -> Edge:
@@ -150,10 +149,10 @@ def extent(area: Area, place: RangeRef) -> RangeRef:
 def static_areas(resolver: Resolver, tree: Node, place: RangeRef) -> list[Area]:
     """The areas that a formula names in its text, names expanded. Those that OFFSET or INDIRECT compute are not among them."""
     areas: list[Area] = []
-    waiting: list[tuple[Node, frozenset[str]]] = [(tree, frozenset())]
+    expanded: set[str] = set()
+    waiting = [tree]
     while waiting:
-        root, inside = waiting.pop()
-        for node in syntax.walk(root):
+        for node in syntax.walk(waiting.pop()):
             match node:
                 case Reference() if node.sheets is None or node.sheets.book is None:
                     areas += _parts(resolver.reference(node, place))
@@ -161,8 +160,9 @@ def static_areas(resolver: Resolver, tree: Node, place: RangeRef) -> list[Area]:
                     areas += _parts(resolver.structured(node, place))
                 case syntax.Name() | syntax.Call():
                     definition = _definition(resolver, node, place)
-                    if definition is not None and definition.text not in inside and len(inside) < DEEPEST_NAME:
-                        waiting.append((resolver.definition(definition), inside | {definition.text}))
+                    if definition is not None and definition.text not in expanded:
+                        expanded.add(definition.text)
+                        waiting.append(resolver.definition(definition))
     return areas
 
 

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from formula_cases import NOW, workbook
+from formula_grammar import CELLS, FORMULAS, ITERATIONS, UNCERTAIN, filled, same
 from hypothesis import HealthCheck, given, settings
 
-from tests.unit.formula_cases import NOW, workbook
-from tests.unit.formula_grammar import CELLS, FORMULAS, ITERATIONS, UNCERTAIN, filled, same
 from ultramc.address import CellRef, RangeRef, parse_area
 from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Compiled

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from formula_cases import value_of, workbook
 
 import ultramc as mc
-from tests.unit.formula_cases import value_of, workbook
 from ultramc.errors import UnsupportedFormula
 from ultramc.values import ExcelError, Scalar
 

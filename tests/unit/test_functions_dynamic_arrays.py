@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formula_cases import value_of, values_of, workbook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import ultramc as mc
-from tests.unit.formula_cases import value_of, values_of, workbook
 from ultramc.errors import UnsupportedFormula
 from ultramc.values import ExcelError, Scalar
 

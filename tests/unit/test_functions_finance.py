@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from formula_cases import value_of, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.formula_cases import value_of, values_of
 from ultramc.functions.cash_flows import internal_rate
 from ultramc.functions.roots import nearest_root
 from ultramc.values import ExcelError

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from formula_cases import value_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.formula_cases import value_of
 from ultramc.values import ExcelError, Scalar
 
 NUM, DIV0, VALUE = ExcelError.NUM, ExcelError.DIV0, ExcelError.VALUE

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 
 import pytest
+from formula_cases import value_of
 from scipy import special, stats
 
-from tests.unit.formula_cases import value_of
 from ultramc.values import ExcelError
 
 NUM, DIV0 = ExcelError.NUM, ExcelError.DIV0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from formula_cases import value_of
 
-from tests.unit.formula_cases import value_of
 from ultramc.values import ExcelError
 
 NUM = ExcelError.NUM

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from formula_cases import value_of, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.unit.formula_cases import value_of, values_of
 from ultramc.values import ExcelError
 
 NUM, DIV0, VALUE, NA = ExcelError.NUM, ExcelError.DIV0, ExcelError.VALUE, ExcelError.NA

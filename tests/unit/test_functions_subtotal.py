@@ -6,9 +6,9 @@ import io
 
 import openpyxl
 import pytest
+from formula_cases import NOW
 from openpyxl.worksheet.table import Table
 
-from tests.unit.formula_cases import NOW
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
 from ultramc.graph import Graph

@@ -5,10 +5,10 @@ from __future__ import annotations
 import bisect
 
 import pytest
+from formula_cases import value_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.formula_cases import value_of
 from ultramc.values import ExcelError, Scalar
 
 DIV0, NA, VALUE = ExcelError.DIV0, ExcelError.NA, ExcelError.VALUE

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from formula_cases import workbook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.formula_cases import workbook
 from ultramc.address import CellRef, RangeRef
 from ultramc.graph import Graph, merged, strongly_connected
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import openpyxl
 import pytest
+from formula_cases import NOW, value_of, values_of
+from formula_cases import workbook as one_sheet
+from formula_grammar import CELLS, FORMULAS, filled, same
 from hypothesis import HealthCheck, given, settings
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.formula import ArrayFormula
 from openpyxl.worksheet.table import Table
 
-from tests.unit.formula_cases import NOW, value_of, values_of
-from tests.unit.formula_cases import workbook as one_sheet
-from tests.unit.formula_grammar import CELLS, FORMULAS, filled, same
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
 from ultramc.functions.kit import Unroll, Value

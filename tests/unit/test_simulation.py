@@ -387,7 +387,7 @@ class TestArguments:
         assert sim.run(10, seed=1, memory_limit=limit).state == "completed"
 
     def test_too_little_memory_is_refused_before_any_work(self, sim, monkeypatch):
-        monkeypatch.setattr("ultramc.simulation.execute", lambda *_: pytest.fail("it ran"))
+        monkeypatch.setattr("ultramc.running.execute", lambda *_: pytest.fail("it ran"))
         with pytest.raises(mc.MemoryLimitExceeded, match=r"16,000,000,000 bytes, 1,000,000,000 are allowed.*memory_limit="):
             sim.run(10**9, seed=1, memory_limit="1GB")
 
@@ -438,7 +438,7 @@ def test_ctrl_c_hands_over_what_was_done(monkeypatch):
         receive(engine.run(executable, job, 0, 100))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ultramc.simulation.execute", interrupted)
+    monkeypatch.setattr("ultramc.running.execute", interrupted)
     with pytest.raises(mc.SimulationCancelled, match="100 of 5,000") as caught:
         sim.run(COUNT, seed=SEED)
     assert (caught.value.result.state, caught.value.result.iterations) == ("cancelled", 100)
@@ -446,7 +446,7 @@ def test_ctrl_c_hands_over_what_was_done(monkeypatch):
 
 
 def test_a_run_that_lost_iterations_does_not_look_completed(monkeypatch):
-    monkeypatch.setattr("ultramc.simulation.execute", lambda *_: None)
+    monkeypatch.setattr("ultramc.running.execute", lambda *_: None)
     with pytest.raises(mc.RunError, match="executed 0 of 10"):
         simulation(PLAN, inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"]).run(10, seed=1)
 

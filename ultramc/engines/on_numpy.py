@@ -87,6 +87,7 @@ class NumPyEngine(Engine):
 
     def compile(self, program: Program) -> Plan:
         self.refuse_unsupported(program)
+        program.check_legal()
         return planned(program)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:

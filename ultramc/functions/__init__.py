@@ -43,6 +43,7 @@ MODULES = (
     "information",
     "finance",
     "securities",
+    "accrued_interest",
     "cash_flows",
     "statistics",
     "order_statistics",

@@ -1,0 +1,154 @@
+"""One run of a simulation: chunks of samples in, a result out, and what may go wrong between."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ultramc import reference
+from ultramc.engines.base import Chunk, Engine, Job, execute
+from ultramc.errors import EngineValidationError, RunError, SimulationCancelled
+from ultramc.program import Slot
+from ultramc.results import Column, Input, Output, Result
+from ultramc.values import FIRST_ERROR, error_of
+
+if TYPE_CHECKING:
+    from ultramc.simulation import Simulation
+
+HIDDEN = "\0"  # begins the labels of slots that are inputs, not outputs
+
+
+class Run:
+    """One run: where its samples go, and what becomes of it."""
+
+    def __init__(self, simulation: Simulation, engine: Engine, job: Job, checked: str, on_error: str) -> None:
+        self.simulation = simulation
+        self.engine = engine
+        self.job = job
+        self.checked = checked
+        self.on_error = on_error
+        self.done = 0
+        self.started = time.perf_counter()
+        slots = simulation.compiled.program.outputs
+        self.samples = {slot.label: np.empty((slot.cells.size, job.iterations)) for slot in slots}
+        self.tags = {slot.label: np.zeros((slot.cells.size, job.iterations), np.uint8) for slot in slots if slot.kinds != 1}
+
+    def execute(self, executable: Any, size: int, progress: bool) -> None:
+        bar = _bar(self.job.iterations) if progress else None
+
+        def receive(chunk: Chunk) -> None:
+            self._keep(chunk)
+            if bar is not None:
+                bar.update(chunk.count)
+
+        try:
+            execute(self.engine, executable, self.job, size, receive, lambda: False)
+        except KeyboardInterrupt:
+            part = self.result("cancelled") if self.done else None
+            raise SimulationCancelled(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations", part) from None
+        finally:
+            if bar is not None:
+                bar.close()
+        if self.done != self.job.iterations:
+            raise RunError(f"engine {self.engine.name!r} executed {self.done:,} of {self.job.iterations:,} iterations")
+
+    def _keep(self, chunk: Chunk) -> None:
+        place = slice(chunk.first, chunk.first + chunk.count)
+        for slot, payload, tag in zip(self.simulation.compiled.program.outputs, chunk.payloads, chunk.tags, strict=True):
+            self.samples[slot.label][:, place] = payload
+            if slot.label in self.tags:
+                self.tags[slot.label][:, place] = np.asarray(slot.tag if tag is None else tag)
+        self.done += chunk.count
+        for slot in self.simulation.compiled.program.outputs:
+            self._check_sound(slot, chunk)
+
+    def _check_sound(self, slot: Slot, chunk: Chunk) -> None:
+        place = slice(chunk.first, chunk.first + chunk.count)
+        samples = self.samples[slot.label][:, place]
+        tags = self.tags[slot.label][:, place] if slot.label in self.tags else None
+        unsound = ~np.isfinite(samples) if tags is None else ~np.isfinite(samples) & (tags < FIRST_ERROR)
+        if unsound.any():
+            cell, iteration = np.argwhere(unsound)[0]
+            raise EngineValidationError(
+                f"engine {self.engine.name!r} gave {samples[cell, iteration]} as a number "
+                f"in iteration {chunk.first + iteration} of {slot.cells}"
+            )
+        if tags is not None and self.on_error == "raise" and not slot.label.startswith(HIDDEN) and (tags >= FIRST_ERROR).any():
+            cell, iteration = np.argwhere(tags >= FIRST_ERROR)[0]
+            raise RunError(
+                f"{slot.cells} is {error_of(int(tags[cell, iteration]))} in iteration {chunk.first + iteration}; "
+                "pass on_error='exclude' to leave such iterations out",
+                self.result("failed"),
+            )
+
+    def validate(self) -> None:
+        """Eight iterations again by the reference interpreter, the first that failed among them."""
+        reference.confirm(self.simulation.compiled.program, self.job, self._to_confirm(), self.samples, self.tags, self.engine.name)
+
+    def _to_confirm(self) -> list[int]:
+        failed = [int(np.argmax((tags >= FIRST_ERROR).any(axis=0))) for tags in self.tags.values() if (tags >= FIRST_ERROR).any()]
+        return sorted({*range(min(8, self.job.iterations)), *failed[:1]})[-8:]
+
+    def result(self, state: str) -> Result:
+        simulation, done = self.simulation, self.done
+        columns = {slot.label: self._column(slot, done) for slot in simulation.compiled.program.outputs}
+        inputs = {given.label: Input(columns[HIDDEN + given.label], given.described()) for given in simulation.inputs}
+        for cell in simulation.kept_call_sites:
+            inputs[str(cell)] = Input(columns[f"{HIDDEN}{cell}"], f"={simulation.workbook.formula_text(cell)}")
+        result = Result(
+            state=state,
+            iterations=done,
+            engine=self.engine.name,
+            seed=self.job.seed,
+            sampling=self.job.sampling,
+            elapsed=time.perf_counter() - self.started,
+            workbook=simulation.workbook.file_name,
+            workbook_sha256=simulation.workbook.sha256,
+            outputs={label: Output(columns[label], inputs) for label in simulation.outputs},
+            inputs=inputs,
+            warnings=simulation.warnings,
+            check=self.checked,
+            versions=versions(),
+        )
+        if state == "completed":
+            self._refuse_empty(result)
+        return result
+
+    def _refuse_empty(self, result: Result) -> None:
+        for label, tags in self.tags.items():
+            if label in result.outputs and (tags >= FIRST_ERROR).all(axis=1).any():
+                counts = _counts(result.outputs[label].errors)
+                raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {counts}", result)
+
+    def _column(self, slot: Slot, done: int) -> Column:
+        label = slot.label.removeprefix(HIDDEN)
+        samples = self.samples[slot.label][:, :done].T
+        tags = self.tags[slot.label][:, :done].T if slot.label in self.tags else None
+        if tags is not None:
+            samples[tags >= FIRST_ERROR] = np.nan
+        cells = tuple(slot.cells.cells())
+        base = tuple(self.simulation.workbook.value(cell) for cell in cells)
+        return Column(label, cells, (slot.cells.height, slot.cells.width), samples, tags, self.simulation.compiled.program.texts, base)
+
+
+def _counts(errors: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in errors.items())
+
+
+def _bar(total: int) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, unit=" iterations", unit_scale=True, desc="ultramc")
+
+
+def versions() -> dict[str, str]:
+    """What a result must name to be reproduced."""
+    from importlib.metadata import version
+
+    import scipy
+
+    return {"ultramc": version("ultramc"), "numpy": np.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
