@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from formula_cases import NOW, value_of, workbook
 from workbooks import workbook as file_of
