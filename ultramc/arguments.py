@@ -110,7 +110,7 @@ def resolved_outputs(book: Workbook, given: object, graph: Graph) -> dict[str, R
     if given is None:
         listed = "\n".join(f"  {_candidate(cell)}" for cell in candidates.outputs(book, graph)[:10])
         hint = f"candidates are\n{listed}" if listed else "it has no formulas"
-        raise NoOutputs(f"name the cells to collect: outputs=[…]. {book.file_name} declares none; {hint}")
+        raise NoOutputs(f"name the cells to collect: outputs=[…], -o on the command line. {book.file_name} declares none; {hint}")
     if isinstance(given, Mapping):
         items: Iterable[tuple[str, Any]] = ((str(label), reference) for label, reference in given.items())
     else:

@@ -108,7 +108,8 @@ class Calculation:
 
     `unsupported` maps a place to why its formula could not be worked out; its cells keep what the file has cached for them.
     `lost` are the cells among them for which nothing is cached: formulas that read them fail for the same reason.
-    `volatile` are the regions that draw or read the clock, `drawing` those that draw; the latter keep their cached value too, where there is one.
+    `volatile` are the regions that draw or read the clock, `drawing` those that draw; these keep their cached value, where
+    there is one.
     `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
     which they were worked out.
     """
@@ -130,15 +131,14 @@ class Calculation:
         kit = Kit(Builder(), Texts())
         cached = loaded_grid(graph.book, kit)
         grid = Grid(kit, {name: _copied(plane) for name, plane in cached.planes.items()})
+        for region in graph.regions:
+            grid.set_pending(region.place)
         lowering = Lowering(graph, grid, now=now)
         return cls(graph, grid, lowering, cached)
 
     def propagate(self, regions: Iterable[int] | None = None) -> None:
-        """Work out regions, and all that they need, from the constants."""
+        """Work out regions, and all that they need, from the constants; also what OFFSET and its like turn out to read."""
         groups = self.graph.order(regions)
-        for group in groups:
-            for index in group:
-                self.grid.set_pending(self.graph.regions[index].place)
         schedule = Schedule(self._attempt, self._piece, self._circle, self.grid.is_pending)
         with np.errstate(all="ignore"):
             for group in groups:
@@ -147,10 +147,6 @@ class Calculation:
                         schedule.settle(region, place)
         for cell in self.lost:
             self.grid.set_pending(RangeRef.of(cell), False)
-
-    def holds(self, region: Region) -> bool:
-        """Whether a region has been worked out."""
-        return any(other is region for other, _ in self.done)
 
     def _pieces(self, regions: Sequence[Region]) -> Iterator[Item]:
         """A region on its own is one piece; regions that need each other, or themselves, are strips or cells."""

@@ -7,7 +7,10 @@ from datetime import datetime
 import numpy as np
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Draw
+from ultramc.engines.base import Job
+from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import FormulaError
 from ultramc.graph import Graph
 from ultramc.program import Builder, Operand
@@ -40,11 +43,10 @@ def _depths(graph: Graph) -> dict[int, int]:
 
 
 def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
-    """Numeric constants that reach an output, the most influential first: each is moved by 1 %, one at a time."""
-    from ultramc.calculation import Calculation
-    from ultramc.engines.base import Job
-    from ultramc.engines.on_numpy import NumPyEngine
+    """Numeric constants that reach an output, the most influential first: each is moved by 1 %, one at a time.
 
+    Of more than `MOST` the first are tried. They are listed unranked where a formula on the way cannot be simulated.
+    """
     cells = _constants(book, graph, output)[:MOST]
     if not cells:
         return book.listed([])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +19,12 @@ from attrs import field, frozen
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation, loaded_grid
-from ultramc.errors import FormulaError
-from ultramc.functions.kit import Unroll, Value
+from ultramc.errors import FormulaError, UnsupportedFormula
+from ultramc.functions.kit import Kit, Texts, Unroll, broadcast
 from ultramc.graph import Graph, Region
 from ultramc.lowering import Lowering
+from ultramc.program import Builder
+from ultramc.report import counted
 from ultramc.values import ExcelError, Scalar, to_json
 from ultramc.workbook import Workbook
 
@@ -79,7 +81,7 @@ class CheckReport:
         """One line."""
         counts = self.counts
         parts = [f"{counts[status]:,} {status}" for status in (MATCHED, MISMATCHED, UNCACHED, UNSUPPORTED, VOLATILE) if counts[status]]
-        return f"{len(self.cells):,} formula cells: {', '.join(parts) or 'none'}"
+        return f"{counted(len(self.cells), 'formula cell')}: {', '.join(parts)}" if parts else "no formula cells"
 
     def __repr__(self) -> str:
         lines = [f"Check of {self.workbook}: {self.summary()}"]
@@ -141,7 +143,8 @@ class _OnCaches:
         self.calculation = calculation
         self.reasons = {place: error.reason for place, error in calculation.unsupported.items()}
         self.cached_values = any((cell in sheet.values) for sheet in book.sheets for cell in sheet.formulas)
-        self.lowering = Lowering(graph, loaded_grid(book, calculation.grid.kit), now=now)
+        self.kit = Kit(Builder(), Texts())  # its own: several threads may check one calculation
+        self.lowering = Lowering(graph, loaded_grid(book, self.kit), now=now)
 
     def region(self, region: Region) -> Iterator[CheckedCell]:
         values = self.book.sheet(region.place.sheet).values
@@ -158,9 +161,7 @@ class _OnCaches:
             elif (cell.row, cell.column) not in values:
                 status = UNCACHED
             else:
-                mine = value if recalculated is None else recalculated[position]
-                status = MATCHED if same(mine, cached) else MISMATCHED
-                reason = "" if status == MATCHED else f"on Excel's cached precedents it gives {_shown(mine)}"
+                status, reason = _compared(value if recalculated is None else recalculated[position], cached)
             yield CheckedCell(cell, value, cached, status, reason)
 
     def _reason(self, region: Region, cell: CellRef) -> str:
@@ -168,33 +169,40 @@ class _OnCaches:
             return ""
         return self.reasons.get(RangeRef.of(cell)) or self.reasons.get(region.place) or ""
 
-    def _recalculated(self, region: Region) -> list[Scalar] | None:
+    def _recalculated(self, region: Region) -> Sequence[Scalar | FormulaError]:
+        """The value of each cell, or why there is none."""
         try:
             return self._block(region.place, region)
-        except Unroll:
-            return [value for cell in region.place.cells() for value in self._cell(RangeRef.of(cell), region)]
-        except FormulaError:
-            return None
+        except (Unroll, FormulaError) as failure:
+            if region.is_array:
+                return [_refusal(failure)] * region.place.size
+            return [self._cell(RangeRef.of(cell), region) for cell in region.place.cells()]
 
     def _block(self, place: RangeRef, region: Region) -> list[Scalar]:
-        assert region.tree is not None or region.error is not None
         if region.tree is None:
-            raise region.error  # type: ignore[misc]
+            assert region.error is not None
+            raise region.error
         value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
-        return self.calculation.grid.kit.scalars(_stretched(value, place))
+        return self.kit.scalars(broadcast(value, (place.height, place.width, 1, 1)))
 
-    def _cell(self, place: RangeRef, region: Region) -> list[Scalar]:
+    def _cell(self, place: RangeRef, region: Region) -> Scalar | FormulaError:
         try:
-            return self._block(place, region)
-        except FormulaError:
-            return [None]
+            return self._block(place, region)[0]
+        except (Unroll, FormulaError) as failure:
+            return _refusal(failure)
 
 
-def _stretched(value: Value, place: RangeRef) -> Value:
-    payload = (
-        np.broadcast_to(value.payload, (place.height, place.width, 1, 1, 1)) if isinstance(value.payload, np.ndarray) else value.payload
-    )
-    return Value(payload, value.tag, value.kinds)
+def _refusal(failure: Unroll | FormulaError) -> FormulaError:
+    return UnsupportedFormula("an array in an array, or one too large, is not supported") if isinstance(failure, Unroll) else failure
+
+
+def _compared(mine: Scalar | FormulaError, cached: Scalar) -> tuple[str, str]:
+    """Status and reason of a formula that was worked out on cached precedents."""
+    if isinstance(mine, FormulaError):
+        return UNSUPPORTED, mine.reason
+    if same(mine, cached):
+        return MATCHED, ""
+    return MISMATCHED, f"on Excel's cached precedents it gives {_shown(mine)}"
 
 
 def same(value: Scalar, cached: Scalar) -> bool:

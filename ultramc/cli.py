@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ultramc.errors import InputError, SimulationCancelled, UltramcError
+from ultramc.errors import InputError, NoOutputs, SimulationCancelled, UltramcError
 
 DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
@@ -51,7 +51,7 @@ def _said(message: str, code: int) -> int:
 def _code_of(error: Exception) -> int:
     if isinstance(error, SimulationCancelled):
         return CANCELLED
-    return USAGE if isinstance(error, InputError) else FAILED
+    return USAGE if isinstance(error, (InputError, NoOutputs)) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +86,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on-error", choices=("exclude", "raise"), default="exclude")
     parser.add_argument("--memory-limit", metavar="SIZE", help="such as 2GB")
     parser.add_argument("--json", metavar="FILE", help="write statistics as JSON; - for standard output")
-    parser.add_argument("--samples", metavar="FILE.parquet", help="write all samples")
+    parser.add_argument("--samples", metavar="FILE.parquet", help="write all samples; FILE.csv as text")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -140,7 +140,8 @@ def _run(options: argparse.Namespace) -> int:
         memory_limit=options.memory_limit,
     )
     if options.samples:
-        result.to_parquet(options.samples)
+        write = result.to_csv if options.samples.lower().endswith(".csv") else result.to_parquet
+        write(options.samples)
     if options.json:
         _write(options.json, result.to_json())
     if options.json != "-":

@@ -50,7 +50,8 @@ class Comparison(Shown):
         for row in self.differences:
             if (row.output, row.statistic) == key:
                 return row
-        raise InputError(f"no such difference: {key}; statistics are {', '.join(_MEASURES)}")
+        known = ", ".join(_MEASURES)
+        raise InputError(f'no such difference: {key!r}; ask by output and statistic, as in ["NPV", "mean"]; statistics are {known}')
 
     def table(self) -> Table:
         return Table(
@@ -67,6 +68,9 @@ def compare(first: Result, second: Result) -> Comparison:
 
     With one seed, sampling and number of iterations, iterations are taken as pairs; otherwise as independent samples.
     """
+    for given in (first, second):
+        if not isinstance(given, Result):
+            raise InputError(f"compare takes two results, of Simulation.run or mc.load, not {given!r:.80}")
     paired = all(getattr(first, name) == getattr(second, name) for name in ("seed", "sampling", "iterations"))
     ours, theirs = dict(first.outputs.flat()), dict(second.outputs.flat())
     common = [label for label in ours if label in theirs and (len(ours[label].ordered) or len(theirs[label].ordered))]

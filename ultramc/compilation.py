@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation, Item, Schedule, reason_of
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
-from ultramc.functions.kit import Area, Kit, Unroll, Value, tag_of
+from ultramc.functions.kit import Area, Kit, Unroll, Value
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, rectangles
 from ultramc.lowering import Lowering, fixed_area
-from ultramc.program import Builder, Instruction, Operand, Program, Ref, Slot
+from ultramc.program import Builder, Operand, Program, Ref, Slot
 from ultramc.references import extent, static_areas
 from ultramc.sampling import Site
 
@@ -50,12 +50,14 @@ class Compilation:
     inputs: Mapping[CellRef, Draw]
     outputs: Mapping[str, RangeRef]
     in_sheet: bool
+    given: Masks = field(init=False)  # the cells of inputs
     uncertain: Masks = field(init=False)
     needed: Masks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.uncertain = self._blank_masks()
-        self.needed = self._blank_masks()
+        self.given, self.uncertain, self.needed = (self._blank_masks() for _ in range(3))
+        for cell in self.inputs:
+            self.given[cell.sheet][cell.row - 1, cell.column - 1] = True
         self._mark_uncertain()
         self._mark_needed()
 
@@ -69,8 +71,8 @@ class Compilation:
     # Which cells
 
     def _mark_uncertain(self) -> None:
-        for cell in self.inputs:
-            self.uncertain[cell.sheet][cell.row - 1, cell.column - 1] = True
+        for sheet, mask in self.given.items():
+            self.uncertain[sheet] |= mask
         changed = True
         while changed:  # once more only where a condition had switched a path off in the base case
             changed = False
@@ -82,22 +84,12 @@ class Compilation:
         if mask.all():
             return False
         before = int(mask.sum())
-        if self.in_sheet and self._draws(region):
+        if self.in_sheet and region.index in self.calculation.drawing:
             mask[...] = True
         else:
             for cells, windows in self._seen(region, place):
                 _cells(self.uncertain, cells)[...] |= windows(self.uncertain)
-        self._restore_fixed(place)
         return int(mask.sum()) > before
-
-    def _restore_fixed(self, place: RangeRef) -> None:
-        """An input is uncertain whatever its own formula says."""
-        for cell in self.inputs:
-            if cell in place:
-                self.uncertain[cell.sheet][cell.row - 1, cell.column - 1] = True
-
-    def _draws(self, region: Region) -> bool:
-        return region.index in self.calculation.drawing
 
     def _seen(self, region: Region, place: RangeRef) -> Iterator[tuple[RangeRef, Callable[[Masks], NDArray[np.bool_] | bool]]]:
         """For each reference of a place: for which cells it holds, and whether a mask is set anywhere in what they see."""
@@ -134,21 +126,21 @@ class Compilation:
                 changed |= self._spread_need(region, place)
 
     def _spread_need(self, region: Region, place: RangeRef) -> bool:
-        wanted = _cells(self.needed, place) & _cells(self.uncertain, place)
-        for cell in self.inputs:
-            if cell in place:
-                wanted[cell.row - place.top, cell.column - place.left] = False
-        if not wanted.any():
-            return False
         changed = False
-        parts = [place] if region.is_array else [_part(place, piece) for piece in rectangles(wanted)]
-        for part in parts:
+        for part in self.wanted(region, place):
             for cells, areas in self._areas(region, part):
                 for area in areas:
                     changed |= _mark(self.needed, extent(area, cells))
-        for seen in self.calculation.reads.get(place, ()):
-            changed |= _mark(self.needed, seen)
+            for seen in self.calculation.reads.get(place, ()):
+                changed |= _mark(self.needed, seen)
         return changed
+
+    def wanted(self, region: Region, place: RangeRef) -> list[RangeRef]:
+        """The part of a place that the program computes, as rectangles; an array formula is computed as a whole."""
+        mask = _cells(self.needed, place) & _cells(self.uncertain, place) & ~_cells(self.given, place)
+        if not mask.any():
+            return []
+        return [place] if region.is_array else [_part(place, piece) for piece in rectangles(mask)]
 
     # Lowering
 
@@ -157,13 +149,13 @@ class Compilation:
         kit = Kit(builder, self.calculation.grid.kit.texts)
         grid = self.calculation.grid.over(kit)
         lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draw=self._draw_of(builder))
-        run = _Run(self, grid, lowering, self._lost())
+        writer = _Writer(self, grid, lowering, self._lost())
         with np.errstate(all="ignore"):
-            run.inputs()
-            run.formulas()
-            slots = tuple(run.slot(label, place) for label, place in self.outputs.items())
+            writer.inputs()
+            writer.formulas()
+            slots = tuple(writer.slot(label, place) for label, place in self.outputs.items())
         program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
-        return Compiled(trimmed(program), run.lowered, grid)
+        return Compiled(trimmed(program), writer.lowered, grid)
 
     def _draw_of(self, builder: Builder) -> Callable[[RangeRef, int], Operand] | None:
         return (lambda place, site: emit_uniform(builder, place, site)) if self.in_sheet else None
@@ -177,7 +169,9 @@ class Compilation:
 
 
 @define(eq=False)
-class _Run:
+class _Writer:
+    """Writes the inputs, and the formulas that the plan wants, into a grid as instructions."""
+
     plan: Compilation
     grid: Grid
     lowering: Lowering
@@ -193,9 +187,12 @@ class _Run:
             self.grid.write(place, self.grid.kit.settled(Value(draw(builder, site))))
 
     def formulas(self) -> None:
+        """What outputs need as far as the base case tells, and whatever else turns out to be read when branches are lowered."""
         items = list(self._items())
-        for place in (*(place for _, place in items), *map(RangeRef.of, self.lost)):
-            self.grid.set_pending(place)
+        for sheet, mask in self.plan.uncertain.items():
+            self.grid.planes[sheet].pending |= mask & ~self.plan.given[sheet]
+        for cell in self.lost:
+            self.grid.set_pending(RangeRef.of(cell))
         pieces = {place: region for region, place in items}
         schedule = Schedule(self._attempt, self._piece_of(pieces), self._circle, self.grid.is_pending)
         for region, place in items:
@@ -203,18 +200,8 @@ class _Run:
                 schedule.settle(region, place)
 
     def _items(self) -> Iterator[Item]:
-        """The uncertain and needed part of each place, as rectangles."""
-        plan = self.plan
-        given = set(plan.inputs)
-        for region, place in plan.calculation.done:
-            wanted = _cells(plan.needed, place) & _cells(plan.uncertain, place)
-            if not wanted.any():
-                continue
-            for cell in given:
-                if cell in place:
-                    wanted[cell.row - place.top, cell.column - place.left] = False
-            for piece in rectangles(wanted):
-                yield region, place if region.is_array else _part(place, piece)
+        for region, place in self.plan.calculation.done:
+            yield from ((region, part) for part in self.plan.wanted(region, place))
 
     def _piece_of(self, pieces: Mapping[RangeRef, Region]) -> Callable[[CellRef, Container[RangeRef]], Item]:
         def piece(cell: CellRef, active: Container[RangeRef]) -> Item:
@@ -232,17 +219,17 @@ class _Run:
     def _attempt(self, region: Region, place: RangeRef) -> None:
         if region.tree is None:
             assert region.error is not None
-            raise self._refused(region, place, region.error)
+            raise self._refused(place, region.error)
         try:
             value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
         except Unroll:
             if place.size == 1 or region.is_array:
                 reason = UnsupportedFormula("an array in an array, or one too large, with simulated values")
-                raise self._refused(region, place, reason) from None
+                raise self._refused(place, reason) from None
             raise
         except (FormulaError, Pending) as failure:
             error = reason_of(failure, self.lost)
-            raise self._refused(region, place, error) from error
+            raise self._refused(place, error) from error
         self.grid.write(place, value)
         self.lowered += place.size
 
@@ -251,10 +238,9 @@ class _Run:
             value = self.grid.kit.settled(self.grid.read(place))
         except Pending as pending:
             raise reason_of(pending, self.lost) from None
-        tag: Operand | int = value.tag if isinstance(value.tag, int) else tag_of(value)
-        return Slot(label, place, value.payload, tag, value.kinds)
+        return Slot(label, place, value.payload, value.tag, value.kinds)
 
-    def _refused(self, region: Region, place: RangeRef, error: FormulaError) -> FormulaError:
+    def _refused(self, place: RangeRef, error: FormulaError) -> FormulaError:
         text = self.plan.graph.book.formula_text(place.first)
         return error.at(str(place.first), text or "")
 
@@ -308,16 +294,5 @@ def trimmed(program: Program) -> Program:
     for instruction in reversed(program.instructions):
         if any(ref.index in live for ref in instruction.results):
             kept.append(instruction)
-            live.update(_reads(instruction))
+            live.update(instruction.reads())
     return Program(tuple(reversed(kept)), program.outputs, program.texts)
-
-
-def _reads(instruction: Instruction) -> Iterator[int]:
-    for operand in instruction.operands:
-        if isinstance(operand, Ref):
-            yield operand.index
-    body = instruction.attributes.get("body")
-    if body is not None:
-        yield from (operand.index for operand in body.results if isinstance(operand, Ref))
-        for inner in body.instructions:
-            yield from _reads(inner)

@@ -56,13 +56,15 @@ class ReferenceNotFound(WorkbookError, KeyError):
 class FormulaError(UltramcError):
     """Something about one formula. `cell` is its printed address, `formula` its text; both may be empty."""
 
+    next_step = ""
+
     def __init__(self, message: str, *, cell: str = "", formula: str = "") -> None:
         self.reason = message
         self.cell = cell
         self.formula = formula
         place = f"{cell}: " if cell else ""
         text = f"  in  ={_shortened(formula)}" if formula else ""
-        super().__init__(f"{place}{message}{text}")
+        super().__init__(f"{place}{message}{text}{self.next_step if cell else ''}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.reason, self.cell, self.formula)
@@ -79,9 +81,13 @@ class FormulaSyntaxError(FormulaError, ValueError):
 class UnsupportedFormula(FormulaError, NotImplementedError):
     """A function or feature that ultramc does not have; it is refused by name, never ignored."""
 
+    next_step = ". To do without this formula, give its cell a number or a distribution in inputs="
+
 
 class CircularReference(FormulaError, ValueError):
     """A cell that needs itself. `path` lists printed addresses, the first repeated at the end."""
+
+    next_step = ". To cut the circle, give one of its cells a number or a distribution in inputs="
 
     def __init__(self, path: Sequence[str]) -> None:
         self.path = list(path)

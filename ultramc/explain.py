@@ -8,11 +8,13 @@ import numpy as np
 from attrs import frozen
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation
 from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Program
 from ultramc.references import extent, static_areas
+from ultramc.syntax import relative_text
 from ultramc.values import FIRST_ERROR, Kind, error_of
 
 if TYPE_CHECKING:
@@ -39,14 +41,20 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(simulation: Simulation, reference: object) -> Explanation:
+def explain(simulation: Simulation, reference: str | CellRef | RangeRef) -> Explanation:
     book = simulation.workbook
-    cell = book.resolve(reference).first  # type: ignore[arg-type]
-    program = _program_of(simulation, cell)
+    cell = book.resolve(reference).first
+    calculation = _calculated(simulation, cell)
+    program = _program_of(simulation, calculation, cell)
     region = simulation.graph.region_at(cell)
-    stops = [("workbook.py: the cell", _cell_lines(simulation, cell))]
+    stops = [("workbook.py: the cell", _cell_lines(simulation, calculation, cell))]
     if region is not None and region.tree is not None:
-        stops.append(("parser.py: its formula as a tree", (repr(region.tree).strip("<>"), f"the same in {region.place}")))
+        stops.append(
+            (
+                "parser.py: its formula as a tree",
+                (f"{type(region.tree).__name__} {relative_text(region.tree)}", f"the same in {region.place}"),
+            )
+        )
         stops.append(("graph.py: what it reads", _precedents(simulation, region, cell)))
     stops.append(("distributions.py: the inputs on its way", _inputs(simulation, program)))
     stops.append(("lowering.py, program.py: the instructions that compute it", _instructions(program, cell)))
@@ -54,18 +62,22 @@ def explain(simulation: Simulation, reference: object) -> Explanation:
     return Explanation(cell, tuple((name, texts or ("none",)) for name, texts in stops))
 
 
-def _program_of(simulation: Simulation, cell: CellRef) -> Program:
+def _calculated(simulation: Simulation, cell: CellRef) -> Calculation:
+    """A calculation of its own: the simulation's may be in use by other threads, and need not hold the cell."""
+    calculation = Calculation.of(simulation.graph, now=simulation.now)
+    calculation.propagate([region.index for region in simulation.graph.overlapping(RangeRef.of(cell))])
+    return calculation
+
+
+def _program_of(simulation: Simulation, calculation: Calculation, cell: CellRef) -> Program:
     place = {str(cell): RangeRef.of(cell)}
-    region = simulation.graph.region_at(cell)
-    if region is not None and not simulation.calculation.holds(region):
-        simulation.calculation.propagate([region.index])
-    return Compilation(simulation.calculation, simulation.draws_of_inputs(), place, simulation.in_sheet).compile().program
+    return Compilation(calculation, simulation.draws_of_inputs(), place, simulation.in_sheet).compile().program
 
 
-def _cell_lines(simulation: Simulation, cell: CellRef) -> tuple[str, ...]:
+def _cell_lines(simulation: Simulation, calculation: Calculation, cell: CellRef) -> tuple[str, ...]:
     (shown,) = simulation.workbook.cells(cell)
     formula = f"={shown.formula}" if shown.formula else "blank" if shown.value is None else "a constant"
-    base = simulation.calculation.grid.scalars(RangeRef.of(cell))[0]
+    base = calculation.grid.scalars(RangeRef.of(cell))[0]
     saved = "no saved value" if shown.value is None else f"saved value {shown.value}"
     return (f"{shown.label or 'no label'}: {formula}", f"{saved}, recalculated {base}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import field, frozen
 
@@ -40,10 +40,6 @@ class Region:
     def is_array(self) -> bool:
         """One array formula over several cells."""
         return self.in_array_mode and _size(self.formula) > 1
-
-    @property
-    def key(self) -> RangeRef:
-        return self.place
 
 
 @frozen(eq=False)
@@ -91,10 +87,7 @@ class Graph:
             return [(extent(area, region.place), area) for area in found]
         except Unroll:
             cells = (RangeRef.of(cell) for cell in region.place.cells())
-            return [(extent(area, cell), None) for cell in cells for area in self._areas_of_cell(region.tree, cell)]
-
-    def _areas_of_cell(self, tree: Node, cell: RangeRef) -> list[Area]:
-        return static_areas(self.resolver, tree, cell)
+            return [(extent(area, cell), None) for cell in cells for area in static_areas(self.resolver, region.tree, cell)]
 
     def precedents(self, region: Region) -> list[int]:
         """The regions that a region refers to, itself among them if it does."""
@@ -114,9 +107,8 @@ class Graph:
         )
 
 
-def strongly_connected(roots: Iterable[int], successors: object) -> list[list[int]]:
+def strongly_connected(roots: Iterable[int], successors: Callable[[int], Iterable[int]]) -> list[list[int]]:
     """Tarjan's components, those that others need first (R. Tarjan, SIAM J. Comput. 1, 146, 1972), without recursion."""
-    assert callable(successors)
     number: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []

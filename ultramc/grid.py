@@ -1,7 +1,7 @@
 """What every cell of a workbook holds while a program is being built: a known value, or part of a simulated block.
 
-Known cells lie in one payload and one tag plane per sheet, so that an area of them is a view. Where stored cells are
-too far apart for a plane, areas are gathered from a dictionary.
+Known cells lie in one payload and one tag plane per sheet, so that an area of them is a view. A sheet whose cells lie
+too far apart for that is refused.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Plane:
         self.owner: NDArray[np.int32] = np.zeros((height, width), dtype=np.int32)
 
     def copy(self) -> Plane:
-        """Another plane of the same known values; nothing pending, nothing simulated."""
+        """Another plane of the same known values, which it shares; the same cells are pending, none is simulated."""
         other = Plane.__new__(Plane)
         other.sheet, other.height, other.width = self.sheet, self.height, self.width
         other.payload, other.tag = self.payload, self.tag
-        other.pending = np.zeros_like(self.pending)
+        other.pending = self.pending.copy()
         other.owner = np.zeros_like(self.owner)
         return other
 
@@ -97,14 +97,14 @@ class Grid:
 
     def read(self, place: RangeRef) -> Value:
         """The cells of `place` as one array: shape (1, 1, height, width). Raises Pending."""
-        plane = self.planes[place.sheet]
-        if place.bottom > plane.height or place.right > plane.width:
-            return self._read_beyond(plane, place)
-        cut = _cut(place)
         if place.size > LARGEST_AREA:
             raise LimitExceeded(
                 f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used."
             )
+        plane = self.planes[place.sheet]
+        if place.bottom > plane.height or place.right > plane.width:
+            return self._read_beyond(plane, place)
+        cut = _cut(place)
         pending = plane.pending[cut]
         if pending.any():
             raise Pending([CellRef(place.sheet, place.top + row, place.left + column) for row, column in np.argwhere(pending).tolist()])
@@ -119,14 +119,9 @@ class Grid:
 
     def _read_beyond(self, plane: Plane, place: RangeRef) -> Value:
         """Cells outside the used area are blank."""
-        if place.size > LARGEST_AREA:
-            raise LimitExceeded(
-                f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used."
-            )
         size = (place.height, place.width)
         if place.top > plane.height or place.left > plane.width:
-            blank = self.kit.blank()
-            return broadcast(blank, (1, 1, *size))
+            return broadcast(self.kit.blank(), (1, 1, *size))
         inside = RangeRef(place.sheet, place.top, place.left, min(place.bottom, plane.height), min(place.right, plane.width))
         stored = self.read(inside)
         rest = []
@@ -155,20 +150,10 @@ class Grid:
         if whole.shape[2:] == (place.height, place.width):
             return whole
         top, left = place.top - block.place.top, place.left - block.place.left
-        cut = {
-            "rows": 1,
-            "columns": 1,
-            "height": place.height,
-            "width": place.width,
-            "row_step": 0,
-            "column_step": 0,
-            "top": top,
-            "left": left,
-        }
-        return self._each(whole, lambda operand: self.kit.emit("window", operand, **cut))
+        return self.kit.part(whole, top, left, place.height, place.width)
 
     def _as_array(self, block: Block) -> Value:
-        return self._each(block.value, lambda operand: self._spread(operand, block.place))
+        return block.value.mapped(lambda operand: self._spread(operand, block.place))
 
     def _spread(self, operand: Operand, place: RangeRef) -> Operand:
         array = self.kit.emit("as_array", operand)
@@ -176,25 +161,22 @@ class Grid:
             return array
         return self.kit.emit("join", *_repeated(array, place), size=(place.height, place.width), places=_places(array, place))
 
-    def _each(self, value: Value, change: object) -> Value:
-        assert callable(change)
-        payload = change(value.payload)
-        return Value(payload, value.tag if isinstance(value.tag, int) else change(value.tag), value.kinds)
-
     def _join(self, parts: list[tuple[Value, tuple[int, int]]], size: tuple[int, int]) -> Value:
         places = tuple(place for _, place in parts)
         kinds = 0
         for value, _ in parts:
             kinds |= value.kinds
         payload = self.kit.emit("join", *(value.payload for value, _ in parts), size=size, places=places)
-        if len({value.tag for value, _ in parts if isinstance(value.tag, int)}) == 1 and all(
-            isinstance(value.tag, int) for value, _ in parts
-        ):
+        tags = {value.tag if isinstance(value.tag, int) else None for value, _ in parts}
+        if len(tags) == 1 and None not in tags:
             return Value(payload, parts[0][0].tag, kinds)
-        full = [
-            np.broadcast_to(array_of(tag_of(value)), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag for value, _ in parts
-        ]
+        full = (_tag_plane(value) for value, _ in parts)
         return tag_value(payload, self.kit.emit("join", *full, size=size, places=places), kinds)
+
+
+def _tag_plane(value: Value) -> Operand:
+    """The tag in the shape of the value."""
+    return np.broadcast_to(array_of(tag_of(value)), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag
 
 
 def _repeated(array: Operand, place: RangeRef) -> list[Operand]:

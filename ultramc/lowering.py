@@ -195,7 +195,7 @@ class Lowering:
         rows = place.height if height == 1 else min(height, place.height)
         columns = place.width if width == 1 else min(width, place.width)
         cut = {"rows": rows, "columns": columns, "height": 1, "width": 1, "row_step": int(height > 1), "column_step": int(width > 1)}
-        block = self._each(value, lambda operand: self.kit.emit("window", _widest(operand, value), **cut, top=0, left=0))
+        block = value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, top=0, left=0))
         return self._filled(self._padded(block, place, rows, columns))
 
     def _padded(self, block: Value, place: RangeRef, rows: int, columns: int) -> Value:
@@ -221,14 +221,9 @@ class Lowering:
     def _first(self, value: Value) -> Value:
         if value.shape[2:] == (1, 1):
             return value
-        cut = {"height": 1, "width": 1, "row_step": 1, "column_step": 1, "top": 0, "left": 0}
         if value.shape[:2] != (1, 1):
             raise Unroll
-        first = self._each(value, lambda operand: self.kit.emit("window", operand, rows=1, columns=1, **cut))
-        return first
-
-    def _each(self, value: Value, change: Callable[[Operand], Operand]) -> Value:
-        return Value(change(value.payload), value.tag if isinstance(value.tag, int) else change(value.tag), value.kinds)
+        return self.kit.part(value, 0, 0, 1, 1)
 
     def _snapped(self, value: Value) -> Value:
         """A final + or - that all but cancels gives 0 (the operands are those of the addition just made)."""
@@ -587,8 +582,7 @@ class Lowering:
             raise Unroll
         cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
         steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
-        moved = self._each(value, lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
-        return moved
+        return value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
 
     def clipped(self, area: Area) -> Area:
         """Long references end where the used cells end; what lies beyond is blank."""

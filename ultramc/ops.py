@@ -162,14 +162,14 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("sort", 1, "number", "sort", EXACT, "the elements of each array in ascending order, row by row"),
     ("search", 2, "number", "search", EXACT, "how many elements of the ascending array (second) are less than the first"),
     # control
-    ("loop", None, "number", "loop", EXACT, "the body once per step, carrying values: see `program.Loop`"),
+    ("loop", None, "number", "loop", EXACT, "the body once per step, carrying values: see `program.Body`"),
     (
         "repeat",
         None,
         "number",
         "repeat",
         EXACT,
-        "the body until every lane's step is done, each lane frozen when it is: see `program.Repeat`",
+        "the body until every lane's step is done, each lane frozen when it is: see `program.Body`",
     ),
     # host
     ("scalar_call", None, "number", "scalar_call", EXACT, "a Python function of cell values, element by element"),

@@ -19,7 +19,7 @@ from xml.parsers import expat
 
 from attrs import field, frozen, validators
 
-from ultramc.errors import LimitExceeded, UltramcError, UnreadableWorkbook
+from ultramc.errors import InputError, LimitExceeded, UltramcError, UnreadableWorkbook
 
 MIB = 1 << 20
 RATIO_FLOOR = MIB  # smaller parts may compress as well as they like
@@ -130,6 +130,8 @@ def _first_bytes(source: str | os.PathLike[str] | bytes | BinaryIO, count: int) 
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as stream:
             return stream.read(count)
+    if not hasattr(source, "read"):
+        raise InputError(f"a workbook is a path, bytes or a binary file object, not {source!r:.80}")
     return source.read(count)
 
 

@@ -99,7 +99,8 @@ def _picture() -> type[Figure]:
 
 def _framed(variable: Variable) -> tuple[Figure, Axes]:
     if len(variable.ordered) == 0:
-        raise InputError(f"no picture of {variable.label!r}: no iteration ended in a number; {variable.exclusion}")
+        held = "it is text, counted in .categories" if variable.categories else variable.exclusion or "there is no iteration"
+        raise InputError(f"no picture of {variable.label!r}, no iteration ended in a number: {held}")
     figure = _picture()(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
     beyond = _beyond(variable.ordered)

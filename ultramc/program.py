@@ -55,6 +55,13 @@ class Instruction:
     def result(self) -> Ref:
         return self.results[0]
 
+    def reads(self) -> list[int]:
+        """The indexes of what it reads, the operands first; those that its body reads included."""
+        body: Body | None = self.attributes.get("body")
+        inner = [index for instruction in body.instructions for index in instruction.reads()] if body else []
+        operands = (*self.operands, *body.results) if body else self.operands
+        return [operand.index for operand in operands if isinstance(operand, Ref)] + inner
+
 
 @frozen(eq=False)
 class Body:
@@ -474,7 +481,6 @@ class Builder:
         self.cell: RangeRef | None = None
         self._next = 0
         self._seen: dict[tuple[Any, ...], Ref] = {}
-        self._functions: dict[str, Callable[..., Any]] = {}
         self._made: dict[int, Instruction] = {}
 
     def emit(self, op: str, *operands: Operand | float, **attributes: Any) -> Operand:
@@ -520,10 +526,7 @@ class Builder:
         return self._next - 1
 
     def _fold(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Known:
-        function = self._functions.get(op)
-        if function is None:
-            function = self._functions[op] = array.implementation(op)
-        result: Known = function(*values, **attributes)
+        result: Known = array.implementation(op)(*values, **attributes)
         return result
 
     def append(self, op: str, *values: Operand, **attributes: Any) -> Ref:

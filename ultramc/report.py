@@ -38,7 +38,21 @@ class Shape:
         return f'<svg width="{width}" height="{height}" fill="#3b6fb6" role="img" aria-label="histogram">{bars}</svg>'
 
 
-Field = str | Shape
+@frozen
+class Bar:
+    """A share from 0 to 1 as a bar."""
+
+    share: float
+
+    def text(self, width: int = 20) -> str:
+        return ("█" * round(self.share * width)).ljust(width)
+
+    def svg(self, width: int = 160, height: int = 12) -> str:
+        bar = f'<rect width="{self.share * width:.1f}" height="{height}"/>'
+        return f'<svg width="{width}" height="{height}" fill="#3b6fb6" role="img" aria-label="bar">{bar}</svg>'
+
+
+Field = str | Shape | Bar
 
 
 @frozen
@@ -105,10 +119,6 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def share_bar(share: float, width: int = 20) -> str:
-    return ("█" * round(share * width)).ljust(width)
-
-
 def printable(text: str, limit: int = MAX_LABEL) -> str:
     """On one line, without control characters or escape sequences, cut at `limit` characters."""
     shown = "".join(character if character.isprintable() else "·" for character in text[: limit + 1])
@@ -121,11 +131,11 @@ def spreadsheet_text(text: str) -> str:
 
 
 def _text(field: Field) -> str:
-    return field.text() if isinstance(field, Shape) else printable(field)
+    return printable(field) if isinstance(field, str) else field.text()
 
 
 def _html(field: Field) -> str:
-    return f"<td>{field.svg() if isinstance(field, Shape) else html.escape(printable(field))}</td>"
+    return f"<td>{html.escape(printable(field)) if isinstance(field, str) else field.svg()}</td>"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:

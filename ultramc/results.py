@@ -239,12 +239,13 @@ class Variable(Shown):
 
     def quantile(self, q: ArrayLike) -> Statistic:
         """The value that a share q of the samples does not exceed, 0 ≤ q ≤ 1; linear between samples. InputError for another q."""
-        return self._at_each(summary.quantile, q)
+        return self._at_each(summary.quantile, _numbers("quantile", q))
 
     def percentile(self, p: ArrayLike) -> Statistic:
         """`quantile(p / 100)`. InputError for p outside 0 … 100, and for 0 < p < 1, which is nearly always meant as a share."""
-        _check_percent(np.asarray(p, float))
-        return self.quantile(np.asarray(p, float) / 100)
+        percents = _numbers("percentile", p)
+        _check_percent(percents)
+        return self.quantile(percents / 100)
 
     def cvar(self, level: float, *, tail: Tail) -> Statistic:
         """The mean of the worst share 1 − level of the samples: the smallest for tail="lower", the largest for tail="upper".
@@ -256,11 +257,11 @@ class Variable(Shown):
 
     def probability_below(self, threshold: ArrayLike) -> Statistic:
         """P(X ≤ threshold), with Wilson's interval."""
-        return self._at_each(summary.probability_below, threshold)
+        return self._at_each(summary.probability_below, _numbers("probability_below", threshold))
 
     def probability_above(self, threshold: ArrayLike) -> Statistic:
         """P(X > threshold), with Wilson's interval."""
-        return self._at_each(summary.probability_above, threshold)
+        return self._at_each(summary.probability_above, _numbers("probability_above", threshold))
 
     def histogram(self, bins: int | Literal["auto"] = "auto") -> tuple[NDArray[np.int64], Array]:
         """Counts (bins,) and edges (bins + 1,) over the whole range; for one cell. InputError where there is no number."""
@@ -414,6 +415,8 @@ class Result(Shown):
     versions: dict[str, str] = Factory(dict)
 
     def __getitem__(self, key: Label) -> Output:
+        if key not in self.outputs and key in self.inputs:
+            raise ReferenceNotFound(f"{printable(str(key))!r} is an input of this result, not an output; ask .inputs[{str(key)!r}]")
         return self.outputs[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -526,6 +529,13 @@ def _reason(kind: int) -> str:
     return {Kind.TEXT: "text", Kind.ABSENT: "absent"}.get(Kind(kind), NOT_A_NUMBER)
 
 
+def _numbers(statistic: str, points: ArrayLike) -> Array:
+    try:
+        return np.asarray(points, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{statistic} takes a number or a sequence of numbers, got {points!r}") from None
+
+
 def _check_percent(percent: Array) -> None:
     for p in percent.flat:
         if not 0 <= p <= 100:
@@ -558,8 +568,8 @@ def _shape(ordered: Array, bins: int = 24) -> Shape:
     """A small histogram without the outer 0.5 % on either side, which would flatten the rest."""
     if len(ordered) == 0:
         return Shape(())
-    low, high = np.searchsorted(ordered, [summary.interpolated(ordered, q) for q in (0.005, 0.995)])
-    return Shape(tuple(summary.histogram(ordered[low : high + 1], bins)[0].tolist()))
+    cut = len(ordered) // 200
+    return Shape(tuple(summary.histogram(ordered[cut : len(ordered) - cut], bins)[0].tolist()))
 
 
 def _table_of_cells(variable: Variable) -> Table:

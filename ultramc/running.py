@@ -122,7 +122,7 @@ class Run:
         for label, tags in self.tags.items():
             if label in result.outputs and (tags >= FIRST_ERROR).all(axis=1).any():
                 counts = _counts(result.outputs[label].errors)
-                raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {counts}", result)
+                raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {counts}; see Simulation.explain", result)
 
     def _column(self, slot: Slot, done: int) -> Column:
         label = slot.label.removeprefix(HIDDEN)

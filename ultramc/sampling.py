@@ -128,4 +128,6 @@ def whole(name: str, value: Any) -> int:
             raise TypeError
         return operator.index(value)
     except TypeError:
-        raise InputError(f"{name}={value!r} is not a whole number") from None
+        is_whole = isinstance(value, float) and value.is_integer()
+        reason = f"is a float; write {int(value):_}" if is_whole else "is not a whole number"
+        raise InputError(f"{name}={value!r} {reason}") from None

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from ultramc.errors import InputError, optional
-from ultramc.report import Shown, Table, counted, number, share_bar
+from ultramc.report import Bar, Shown, Table, counted, number
 from ultramc.summary import Array, Estimate, Interval, normal_quantile
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Tornado(Shown):
             subtitle=f"{counted(self.iterations, 'iteration')}, {counted(len(self.sensitivities), 'input')}",
             headers=("input", "correlation", "95 % low", "high", ""),
             rows=tuple(
-                (row.input, f"{row.correlation:+.3f}", *(_signed(end) for end in _ends(row.correlation)), share_bar(abs(row.correlation)))
+                (row.input, f"{row.correlation:+.3f}", *(_signed(end) for end in _ends(row.correlation)), Bar(abs(row.correlation)))
                 for row in self.sensitivities
             ),
             notes=tuple(f"left out: {label} ({reason})" for label, reason in self.left_out),

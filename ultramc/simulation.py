@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO, Literal
@@ -25,13 +25,15 @@ from ultramc.arguments import (
     resolved_outputs,
 )
 from ultramc.calculation import Calculation
-from ultramc.compilation import Compilation, Compiled
+from ultramc.compilation import Compilation, Compiled, trimmed
+from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Job, chunk_iterations
 from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.graph import Graph
 from ultramc.logs import log
-from ultramc.program import Builder, Operand
+from ultramc.program import Builder, Operand, Program, Ref
+from ultramc.report import counted
 from ultramc.results import Result
 from ultramc.running import HIDDEN, Run
 from ultramc.sampling import Site, check_sampling, check_seed, new_seed, uniforms
@@ -76,8 +78,8 @@ class Simulation:
         self.outputs = resolved_outputs(self.workbook, outputs, self.graph)
         self.calculation = Calculation.of(self.graph, now=self.now)
         self.calculation.propagate(self._needed_regions())
-        self.warnings = self._warnings()
         self.compiled: Compiled = self._compilation.compile()
+        self.warnings = self._warnings()
 
     # Run
 
@@ -149,7 +151,7 @@ class Simulation:
 
     @cached_property
     def _report(self) -> checking.CheckReport:
-        regions = sorted({index for group in self.graph.order(self._needed_regions()) for index in group})
+        regions = sorted({region.index for region, _ in self.calculation.done})
         return checking.report(self.workbook, self.graph, self.calculation, regions, self.now)
 
     def _needed_regions(self) -> list[int]:
@@ -194,7 +196,20 @@ class Simulation:
             found.append(f"NOW() and TODAY() are {self.now:%Y-%m-%d %H:%M:%S}, as given by now= or the clock")
         if len(self.call_sites) > KEPT_CALL_SITES:
             found.append(f"of {len(self.call_sites):,} cells that draw, the values of the first {KEPT_CALL_SITES} are kept as inputs")
-        return tuple(found)
+        return (*found, *self._idle())
+
+    def _idle(self) -> Iterator[str]:
+        """What looks simulated and is not."""
+        program = self.compiled.program
+        collected = tuple(slot for slot in program.outputs if not slot.label.startswith(HIDDEN))
+        for slot in collected:
+            if not isinstance(slot.payload, Ref) and not isinstance(slot.tag, Ref):
+                yield f"output {slot.label} is the same in every iteration: no uncertain input reaches it"
+        instructions = trimmed(Program(program.instructions, collected, program.texts)).instructions
+        drawn = {instruction.cell for instruction in instructions if instruction.op == "uniform"}
+        for given in self.inputs:
+            if isinstance(given.laws[0], Distribution) and not any(RangeRef.of(cell) in drawn for cell in given.cells.cells()):
+                yield f"input {given.label} reaches no output"
 
     def _kept_as_saved(self) -> list[tuple[RangeRef, FormulaError]]:
         """Places without draws whose formulas could not be worked out."""
@@ -239,7 +254,7 @@ class Simulation:
         return (
             f"Simulation of {self.workbook.file_name}: inputs {names or 'none'}{' …' if len(self.inputs) > 5 else ''}{sites}; "
             f"outputs {', '.join(self.outputs)}; "
-            f"{self.compiled.lowered:,} cells in {len(self.compiled.program.instructions):,} instructions"
+            f"{counted(self.compiled.lowered, 'cell')} in {counted(len(self.compiled.program.instructions), 'instruction')}"
         )
 
 

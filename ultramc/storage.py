@@ -56,6 +56,8 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
 def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], object]) -> None:
     """Beside the target first, then renamed over it, so that no reader meets half a file."""
     target = Path(path)
+    if not target.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}; make it first")
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with beside.open("xb") as stream:

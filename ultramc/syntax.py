@@ -154,7 +154,7 @@ class _Compound:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {fold(self, partial(_printed, reference=_relative_text))}>"  # type: ignore[arg-type]
+        return f"<{type(self).__name__} {relative_text(self)}>"  # type: ignore[arg-type]
 
 
 @frozen(eq=False, repr=False)
@@ -288,6 +288,12 @@ def format_formula(node: Node, row: int, column: int) -> str:
     Parsing the text there gives back an equivalent tree.
     """
     text: str = fold(node, partial(_printed, reference=partial(_a1_text, row=row, column=column)))
+    return text
+
+
+def relative_text(node: Node) -> str:
+    """The formula with its references relative to the cell that holds it, in R1C1 notation."""
+    text: str = fold(node, partial(_printed, reference=_relative_text))
     return text
 
 

@@ -58,6 +58,7 @@ class Kind(enum.IntEnum):
 
 FIRST_ERROR = 8
 _KIND_OF_ERROR = {error: FIRST_ERROR + index for index, error in enumerate(ERRORS)}
+ERROR_KINDS = sum(1 << kind for kind in _KIND_OF_ERROR.values())  # all errors, as a bit set of kinds
 
 
 def error_of(kind: int) -> ExcelError:

@@ -18,6 +18,7 @@ from attrs import frozen
 from ultramc.address import MAX_COLUMN, CellRef, RangeRef, parse_area, quoted, split_sheet
 from ultramc.errors import FormulaError, ReferenceNotFound
 from ultramc.package import DEFAULT_LIMITS, Attributes, Element, Package, ReadLimits, read_bytes
+from ultramc.report import counted
 from ultramc.values import Scalar, to_text
 from ultramc.worksheet import Area, DataTable, Formula, Key, Sheet, Surroundings, formula_text, is_true, read_cells, unescaped
 
@@ -352,12 +353,13 @@ class Workbook:
 
     def _heading(self) -> str:
         cells, formulas = sum(len(sheet.values) for sheet in self.sheets), sum(len(sheet.formulas) for sheet in self.sheets)
-        return f"Workbook {self.file_name}: {len(self.sheets)} sheets, {cells:,} cells with values, {formulas:,} formulas"
+        sizes = counted(len(self.sheets), "sheet"), f"{counted(cells, 'cell')} with values", counted(formulas, "formula")
+        return f"Workbook {self.file_name}: {', '.join(sizes)}"
 
     def _overview(self) -> list[tuple[str, ...]]:
         names = [name for name in self.names if not name.hidden and not name.name.startswith("_xlnm.")]
         return [
-            *_shortened([("sheet", sheet.name, _used(sheet), f"{len(sheet.formulas):,} formulas") for sheet in self.sheets], 20),
+            *_shortened([("sheet", sheet.name, _used(sheet), counted(len(sheet.formulas), "formula")) for sheet in self.sheets], 20),
             *_shortened([("name", name.name, f"={name.text}", name.sheet or "") for name in names], 10),
             *_shortened(
                 [("table", table.name, str(RangeRef(table.sheet, *table.area)), ", ".join(table.columns)) for table in self.tables], 10

@@ -19,6 +19,7 @@ from attrs import frozen
 from ultramc.address import MAX_COLUMN, MAX_ROW, CellRef, column_number, parse_area
 from ultramc.errors import UnreadableWorkbook
 from ultramc.package import Attributes, Package, local_name
+from ultramc.report import counted
 from ultramc.values import ERROR_NAMES, ExcelError, Scalar
 
 Key = tuple[int, int]
@@ -79,6 +80,9 @@ class Sheet:
     bounds: Area | None
     hidden_rows: frozenset[int] = frozenset()
     filtered: Area | None = None
+
+    def __repr__(self) -> str:
+        return f"Sheet {self.name!r}: {counted(len(self.values), 'cell')} with values, {counted(len(self.formulas), 'formula')}"
 
     @cached_property
     def texts(self) -> tuple[dict[int, list[int]], dict[int, list[int]]]:

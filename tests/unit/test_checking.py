@@ -122,7 +122,7 @@ def test_a_circle_is_unsupported_with_its_path():
 
 
 def test_a_workbook_without_formulas():
-    assert check({"A1": 1}).summary() == "0 formula cells: none"
+    assert check({"A1": 1}).summary() == "no formula cells"
 
 
 def test_an_open_workbook_serves_too():
@@ -152,3 +152,21 @@ def test_an_open_workbook_serves_too():
 )
 def test_same(value, cached, equal):
     assert same(value, cached) is equal
+
+
+def test_a_formula_that_cannot_be_worked_out_on_cached_precedents_says_so():
+    cells = {"A1": 5, "B1": "=1=1", "C1": '=INDIRECT("A1",B1)'}
+    report = mc.check(workbook(cells, cached={"B1": False, "C1": 5}))  # with FALSE the reference would be in R1C1
+    checked = {cell.cell.row * 10 + cell.cell.column: cell for cell in report.cells.values()}
+    assert checked[12].status == "mismatched"
+    assert checked[13].status == "unsupported" and "R1C1" in checked[13].reason
+
+
+def test_several_threads_may_check_at_once():
+    cells = {"A1": 2, **{f"A{row}": f'=IF(A{row - 1}>9,LOG(A{row - 1}),POWER(A{row - 1},2))&""' for row in range(2, 60)}}
+    sim = mc.Simulation(workbook(cells, cached={f"A{row}": "1" for row in range(2, 60)}), outputs=["A59"])
+    run = {"regions": range(len(sim.graph.regions)), "now": sim.now}
+    alone = checking.report(sim.workbook, sim.graph, sim.calculation, **run).to_json()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: checking.report(sim.workbook, sim.graph, sim.calculation, **run).to_json(), range(8)))
+    assert found == [alone] * 8

@@ -90,6 +90,10 @@ class TestRun:
         np.testing.assert_array_equal(frame["A1"], 50 + 100 * five_lines(5, 1, 1, 100))
         assert len(frame["total"]) == 100
 
+    def test_samples_as_text(self, model, capsys):
+        assert ended(capsys, "run", model, "-n", 100, "-i", PRICE, "-o", "total", "--seed", 5, "--samples", "s.csv")[0] == 0
+        np.testing.assert_allclose(pd.read_csv("s.csv")["A1"], 50 + 100 * five_lines(5, 1, 1, 100))
+
     def test_the_same_seed_gives_the_same_file(self, model, capsys):
         for name in ("a.parquet", "b.parquet"):
             ended(capsys, "run", model, "-n", 100, "-i", PRICE, "-o", "total", "--seed", 5, "--samples", name)

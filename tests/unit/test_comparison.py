@@ -92,3 +92,8 @@ def test_outputs_of_one_side_are_named():
 def test_repr_is_a_table():
     shown = repr(compare(result(normal(1)), result(normal(2), seed=2)))
     assert "P95" in shown and "second minus first" in shown and "± s.e." in shown
+
+
+def test_only_results_are_compared():
+    with pytest.raises(InputError, match=r"compare takes two results.*not 3"):
+        compare(result(normal(1)), 3)

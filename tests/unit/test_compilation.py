@@ -39,9 +39,10 @@ def _table(values: tuple[float, ...]) -> object:
     return draw
 
 
-def _compiled(graph: Graph, place: RangeRef, uncertain: dict[str, tuple[float, ...]] = UNCERTAIN) -> Compiled:
+def _compiled(graph: Graph, place: RangeRef, uncertain: dict[str, tuple[float, ...]] = UNCERTAIN, *, only: bool = False) -> Compiled:
+    """`only`: with nothing propagated but what `place` needs."""
     calculation = Calculation.of(graph, now=NOW)
-    calculation.propagate()
+    calculation.propagate([region.index for region in graph.overlapping(place)] if only else None)
     inputs = {_place(address).first: _table(values) for address, values in uncertain.items()}
     compiled = Compilation(calculation, inputs, {"found": place}, in_sheet=False).compile()  # type: ignore[arg-type]
     compiled.program.check_legal()
@@ -143,6 +144,14 @@ def test_a_path_that_the_base_case_has_switched_off_is_followed() -> None:
     graph = Graph.of(workbook({"A1": 0.0, "A2": 5.0, "B1": "=IF(A1>0,A2*2,7)"}))
     compiled = _compiled(graph, _place("B1"), {"A1": (0.0, 1.0, 1.0), "A2": (5.0, 6.0, 8.0)})
     assert _simulated(compiled, 3) == [[7.0], [12.0], [16.0]]
+
+
+@pytest.mark.parametrize("formula", ["OFFSET(A1,5,0)", 'INDIRECT("A6")', "IF(A1>1,OFFSET(A1,5,0),0)", 'IF(A1>1,INDIRECT("A"&6),0)'])
+def test_what_offset_reads_is_simulated_though_no_formula_names_it(formula: str) -> None:
+    """Only the output's own references are propagated; A6 is found when it is read, in the base case or in a branch that it leaves out."""
+    graph = Graph.of(workbook({"A1": 1.0, "A6": "=B6+A1", "B6": "=A1*10", "C1": f"={formula}"}))
+    compiled = _compiled(graph, _place("C1"), {"A1": (2.0, 3.0)}, only=True)
+    assert _simulated(compiled, 2) == [[22.0], [33.0]]
 
 
 def test_a_circle_that_an_input_can_close_is_refused_with_its_path() -> None:

@@ -84,6 +84,12 @@ def test_a_cell_that_no_output_needs():
     assert last(sim.explain("C1")) == tuple(f"{100 + price:.10g}" for price in sim.run(SAMPLES, seed=SEED).inputs["B1"].samples)
 
 
+def test_the_simulation_is_left_as_it_was(sim):
+    done = list(sim.calculation.done)
+    sim.explain("B5")
+    assert sim.calculation.done == done
+
+
 def test_repr_numbers_the_stops(sim):
     text = repr(sim.explain("B3"))
     assert text.startswith("Model!B3\n1. workbook.py: the cell\n") and "\n6. engines/on_numpy.py" in text
@@ -94,3 +100,8 @@ def test_unknown_and_unsupported_cells(sim):
         sim.explain("Nowhere!A1")
     with pytest.raises(mc.UnsupportedFormula, match="Model!C1"):
         mc.Simulation(workbook(CELLS | {"C1": "=WEBSERVICE(B1)"}), inputs=INPUTS, outputs=["B3"]).explain("C1")
+
+
+def test_a_formula_that_is_one_reference():
+    explanation = mc.Simulation(workbook({"A1": 1, "B1": "=A1"}), outputs=["B1"]).explain("B1")
+    assert dict(explanation.stops)["parser.py: its formula as a tree"][0] == "Reference RC[-1]"

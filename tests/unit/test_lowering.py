@@ -17,6 +17,7 @@ from openpyxl.worksheet.table import Table
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
+from ultramc.errors import UnsupportedFormula
 from ultramc.functions.kit import Unroll, Value
 from ultramc.graph import Graph
 from ultramc.lowering import Lowering
@@ -175,6 +176,46 @@ def test_a_name_of_a_sheet_hides_the_workbooks(book: Calculation) -> None:
 def test_a_chain_of_lambdas_ends() -> None:
     """Recursion has a limit of its own, far below Python's."""
     assert value_of("=LET(f,LAMBDA(g,n,g(g,n+1)),f(f,1))") is ExcelError.NUM
+
+
+def _with_names(formula: str, names: dict[str, str]) -> Scalar:
+    file = openpyxl.Workbook()
+    file.active["A1"], file.active["Z1"] = 5, formula
+    for name, text in names.items():
+        file.defined_names[name] = DefinedName(name, attr_text=text)
+    stream = io.BytesIO()
+    file.save(stream)
+    calculation = Calculation.of(Graph.of(Workbook(stream.getvalue())), now=NOW)
+    calculation.propagate()
+    for error in calculation.unsupported.values():
+        raise error
+    return calculation.grid.scalars(RangeRef(file.active.title, 1, 26, 1, 26))[0]
+
+
+def test_a_name_may_stand_for_a_name() -> None:
+    assert _with_names("=alias*2", {"alias": "total", "total": "Sheet!$A$1"}) == 10.0
+
+
+def test_a_lambda_may_call_itself_by_its_name() -> None:
+    assert _with_names("=addup(100)", {"addup": "LAMBDA(n,IF(n<1,0,n+addup(n-1)))"}) == 5050.0
+
+
+def test_names_that_need_each_other_are_refused_where_they_are_needed() -> None:
+    names = {"first": "second+1", "second": "first+1"}
+    assert _with_names("=IF(TRUE,1,first)", names) == 1.0
+    with pytest.raises(UnsupportedFormula, match="refers to itself"):
+        _with_names("=first+1", names)
+
+
+def test_names_that_double_forty_times_are_refused() -> None:
+    doubling = {f"double_{step}": f"double_{step + 1}+double_{step + 1}" for step in range(40)}
+    with pytest.raises(UnsupportedFormula, match="more than 100,000 times"):
+        _with_names("=double_0", {**doubling, "double_40": "Sheet!$A$1"})
+
+
+def test_a_row_and_a_column_that_would_spread_over_memory_are_refused() -> None:
+    with pytest.raises(UnsupportedFormula, match="too large"):
+        value_of("=SUMPRODUCT(SEQUENCE(50000)*SEQUENCE(1,50000))")
 
 
 def test_deep_formulas_need_no_recursion() -> None:

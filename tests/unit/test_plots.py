@@ -8,6 +8,7 @@ from ultramc.address import CellRef
 from ultramc.errors import InputError, MissingExtra
 from ultramc.results import Column, Output
 from ultramc.sensitivity import tornado
+from ultramc.values import Kind
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -107,3 +108,10 @@ def test_without_matplotlib_the_command_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtra, match=r'pip install "ultramc\[plot\]"'):
         output(NORMAL).plot()
+
+
+def test_text_has_no_picture():
+    tags = np.full((3, 1), Kind.TEXT, np.uint8)
+    variable = Output(Column("Verdict", (CellRef("S", 1, 1),), (1, 1), np.zeros((3, 1)), tags=tags, texts=("yes",)))
+    with pytest.raises(InputError, match=r"no picture of 'Verdict', .*: it is text, counted in \.categories"):
+        variable.plot()

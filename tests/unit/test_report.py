@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ultramc.report import Shape, Table, counted, number, printable, spreadsheet_text
+from ultramc.report import Bar, Shape, Table, counted, number, printable, spreadsheet_text
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,7 @@ def test_table_aligns_and_counts_the_rest():
 def test_shapes():
     assert Shape((0, 1, 8)).text() == " ▁█" and Shape(()).text() == "" and Shape((0, 0)).text() == "  "
     assert Shape((1, 2)).svg().count("<rect") == 2 and Shape(()).svg().startswith("<svg")
+
+
+def test_bars():
+    assert Bar(0.5).text(4) == "██  " and 'width="80.0" height="12"/>' in Bar(0.5).svg(160)

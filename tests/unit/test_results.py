@@ -296,3 +296,20 @@ def test_tornado_of_a_result(result):
 
 def test_a_result_pickles(result):
     assert pickle.loads(pickle.dumps(result)).to_json() == result.to_json()
+
+
+@pytest.mark.parametrize("ask", ["quantile", "percentile", "probability_below", "probability_above"])
+def test_a_point_that_is_no_number_is_refused(ask):
+    with pytest.raises(InputError, match=f"{ask} takes a number or a sequence of numbers, got 'half'"):
+        getattr(run()["NPV"], ask)("half")
+
+
+def test_an_input_asked_for_as_an_output():
+    with pytest.raises(ReferenceNotFound, match=r"'growth' is an input of this result, not an output; ask \.inputs\['growth'\]"):
+        run()["growth"]
+
+
+def test_the_small_histogram_counts_ties_at_its_ends():
+    samples = np.repeat([1.0, 2.0], [400, 600])
+    shown = repr(Output(column("X", "Summary", 1, samples)))
+    assert "▆" + " " * 34 + "█" in shown  # 400 / 600 of the highest of seven steps, rounded up, is the fifth

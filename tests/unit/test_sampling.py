@@ -121,7 +121,7 @@ def test_sites_and_seeds_differ_but_the_case_of_the_sheet_does_not():
     [
         (-1, 0, 1, "seed=-1 is outside"),
         (SEEDS, 0, 1, r"outside 0 ≤ seed < 2\^64"),
-        (1.0, 0, 1, "seed=1.0 is not a whole number"),
+        (1.0, 0, 1, "seed=1.0 is a float; write 1"),
         (True, 0, 1, "seed=True"),
         ("7", 0, 1, "seed='7'"),
         (1, -1, 1, "first=-1"),

@@ -132,7 +132,12 @@ class TestOutputs:
         np.testing.assert_array_equal(found, np.column_stack(expected))
 
     def test_what_no_input_reaches_is_the_base_case(self):
-        assert (samples(PLAN, "B3", inputs=self.INPUTS) == 7).all()
+        result = simulation(PLAN, inputs=self.INPUTS, outputs=["B3"]).run(COUNT, seed=SEED)
+        assert (result["B3"].samples == 7).all()
+        assert result.warnings == (
+            "output B3 is the same in every iteration: no uncertain input reaches it",
+            *(f"input {label} reaches no output" for label in self.INPUTS),
+        )
 
     def test_none_named(self):
         with pytest.raises(mc.NoOutputs, match=r"(?s)outputs=\[.*Model!B2"):
@@ -229,6 +234,7 @@ class TestPath:
         with pytest.raises(mc.UnsupportedFormula, match=r"Model!B1: .*WEBSERVICE.*=WEBSERVICE\(A1\)\+1") as caught:
             simulation({"A1": 1, "B1": "=WEBSERVICE(A1)+1", "C1": "=B1"}, inputs={"A1": mc.Uniform(0, 1)}, outputs=["C1"])
         assert (caught.value.cell, caught.value.formula) == ("Model!B1", "WEBSERVICE(A1)+1")
+        assert str(caught.value).endswith("To do without this formula, give its cell a number or a distribution in inputs=")
 
     BESIDE = {"A1": 1, "A2": 5, "B1": "=CUBEVALUE(A2)", "B2": "=B1*2", "C1": "=A1+B2", "C2": "=IF(A2>5,B1,A1)"}  # noqa: RUF012
 

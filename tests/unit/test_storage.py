@@ -198,3 +198,8 @@ def test_without_pandas_the_command_is_named(result, monkeypatch, tmp_path):
         result.to_frame()
     with pytest.raises(ImportError):
         result.to_parquet(tmp_path / "x")
+
+
+def test_a_missing_folder_is_named_and_not_the_file_beside(result, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run\.npz: there is no folder .*none; make it first"):
+        result.save(tmp_path / "none" / "run.npz")

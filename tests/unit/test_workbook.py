@@ -25,7 +25,7 @@ from openpyxl.worksheet.table import Table as WrittenTable
 from openpyxl.worksheet.table import TableColumn
 
 from ultramc.address import CellRef, RangeRef
-from ultramc.errors import LimitExceeded, ReferenceNotFound, UltramcError, UnreadableWorkbook
+from ultramc.errors import InputError, LimitExceeded, ReferenceNotFound, UltramcError, UnreadableWorkbook
 from ultramc.package import MAX_NAMES
 from ultramc.values import ExcelError
 from ultramc.workbook import DataTable, ReadLimits, Sheet, Workbook
@@ -751,3 +751,15 @@ def test_array_formulas_written_by_openpyxl() -> None:
 
     formula = Workbook(saved(fill)).formula(CellRef("Sheet", 4, 5))
     assert formula is not None and (formula.text, formula.area) == ("A2:A5*2", (2, 5, 5, 5))
+
+
+@pytest.mark.parametrize("source", [None, 3])
+def test_what_is_no_file_is_refused(source: Any) -> None:
+    with pytest.raises(InputError, match=f"a path, bytes or a binary file object, not {source}"):
+        Workbook(source)
+
+
+def test_a_sheet_prints_its_size_and_not_its_cells() -> None:
+    assert repr(raw('<row r="1"><c r="A1"><f>1+1</f><v>2</v></c><c r="B1"><v>3</v></c></row>').sheets[0]) == (
+        "Sheet 'S': 2 cells with values, 1 formula"
+    )

@@ -8,9 +8,12 @@ constants are folded, and so how the base case is computed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+
+from ultramc import values
 
 Array = Any  # an ndarray of the namespace at hand
 
@@ -69,8 +72,7 @@ SPECIAL: dict[str, str] = {
     "beta_i_inverse": "betaincinv",
 }
 
-FIRST_ERROR = np.uint8(8)
-ERRORS = sum(1 << kind for kind in range(8, 24))  # all tags from FIRST_ERROR on, as a set of bits
+FIRST_ERROR = np.uint8(values.FIRST_ERROR)
 CELLS = (2, 3)
 
 
@@ -79,7 +81,7 @@ def _select(xp: Any, mask: Array, yes: Array, no: Array) -> Array:
 
 
 def _kind_is(xp: Any, tag: Array, *, kinds: int) -> Array:
-    if kinds == ERRORS:
+    if kinds == values.ERROR_KINDS:
         return tag >= FIRST_ERROR
     mask = xp.zeros(tag.shape, dtype=bool)
     for kind in range(kinds.bit_length()):
@@ -319,6 +321,7 @@ def special_function(name: str) -> Callable[..., Array]:
     return function
 
 
+@cache
 def implementation(name: str) -> Callable[..., Array]:
     """The NumPy function of an op, without ``out=``."""
     if name in UFUNCS:
@@ -330,13 +333,7 @@ def implementation(name: str) -> Callable[..., Array]:
     return lambda *operands, **attributes: expression(np, *operands, **attributes)
 
 
-_CACHE: dict[str, Callable[..., Array]] = {}
-
-
 def evaluate(name: str, *operands: Any, **attributes: Any) -> Array:
     """Run one op on NumPy arrays (or numbers), now. Overflow and invalid operations give inf and NaN in silence."""
-    function = _CACHE.get(name)
-    if function is None:
-        function = _CACHE[name] = implementation(name)
     with np.errstate(all="ignore"):
-        return function(*operands, **attributes)
+        return implementation(name)(*operands, **attributes)

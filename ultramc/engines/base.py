@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc.errors import InputError, MemoryLimitExceeded, UnsupportedOp
@@ -154,4 +154,4 @@ class EngineInfo:
 
     name: str
     available: bool
-    reason: str = field(default="")
+    reason: str = ""

@@ -22,6 +22,7 @@ from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, J
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape, Slot, array_of, interval_of
 from ultramc.sampling import Site, fill_uniforms
+from ultramc.values import ERROR_KINDS
 
 WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer chunks cost more than they save
 LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
@@ -163,7 +164,7 @@ def _last_uses(program: Program) -> dict[int, int]:
     roots: dict[int, int] = {}
     last: dict[int, int] = {}
     for position, instruction in enumerate(program.instructions):
-        read = _read_by(instruction)
+        read = instruction.reads()
         for index in read:
             last[index] = position
             last[roots.get(index, index)] = position
@@ -177,16 +178,6 @@ def _last_uses(program: Program) -> dict[int, int]:
                 last.pop(operand.index, None)
                 last.pop(roots.get(operand.index, operand.index), None)
     return last
-
-
-def _read_by(instruction: Instruction) -> list[int]:
-    read = [operand.index for operand in instruction.operands if isinstance(operand, Ref)]
-    if "body" in instruction.attributes:
-        body: Body = instruction.attributes["body"]
-        for inner in body.instructions:
-            read += _read_by(inner)
-        read += [operand.index for operand in body.results if isinstance(operand, Ref)]
-    return read
 
 
 # Binding and execution
@@ -344,7 +335,7 @@ def _power(bound: _Bound, instruction: Instruction, operands: Sequence[Array], o
 
 def _kind_is(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
     kinds = instruction.attributes["kinds"]
-    if kinds == array.ERRORS:
+    if kinds == ERROR_KINDS:
         return [_ufunc(np.greater_equal, [operands[0], ERROR_TAG], out)]
     if kinds.bit_count() == 1:
         return [_ufunc(np.equal, [operands[0], np.full(1, kinds.bit_length() - 1, np.uint8)], out)]

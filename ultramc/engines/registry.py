@@ -29,10 +29,12 @@ def engine(choice: str | Engine) -> Engine:
     return made
 
 
-def _made(name: str) -> Engine:
+def _made(name: object) -> Engine:
     from difflib import get_close_matches
 
     places = registered()
+    if not isinstance(name, str):
+        raise InputError(f'engine={name!r}: a name, "auto" or an ultramc.Engine. There are: {", ".join(sorted(places))}')
     if name not in places:
         close = get_close_matches(name, places, 1)
         hint = f"; did you mean {close[0]!r}?" if close else "."

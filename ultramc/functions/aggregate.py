@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from attrs import evolve
@@ -32,10 +33,10 @@ from ultramc.functions.kit import (
     tag_value,
 )
 from ultramc.lowering import Call, Result, Steps
-from ultramc.program import TRUE, Operand, broadcast_shape, constant, decided, narrowed
+from ultramc.program import LARGEST, TRUE, Operand, broadcast_shape, constant, decided, narrowed, shape_of
 from ultramc.references import extent
 from ultramc.syntax import Node
-from ultramc.values import ExcelError
+from ultramc.values import ExcelError, Kind
 
 Cells = list[tuple[Value, bool]]  # arrays, each with whether it came from a reference
 
@@ -139,8 +140,7 @@ def extreme(kit: Kit, parts: Sequence[Value], op: str, pair: str, neutral: float
     none = kit.emit("equal", how_many(kit, parts), ZERO)
     if decided(none) is False:
         return _result(kit, payload, parts)
-    low, high = -1.7976931348623157e308, 1.7976931348623157e308
-    return _result(kit, narrowed(kit.emit("select", none, ZERO, payload), low, high), parts)
+    return _result(kit, narrowed(kit.emit("select", none, ZERO, payload), -LARGEST, LARGEST), parts)
 
 
 _extreme("MIN", "minimum", "min", np.inf)
@@ -235,13 +235,12 @@ def _matches(kit: Kit, arrays: Sequence[Value], pairs: Sequence[Argumented]) -> 
     return mask
 
 
-def _paired(call: Call, arguments: Sequence[object]) -> list[Argumented] | None:
+def _paired(arguments: Sequence[Any]) -> list[Argumented] | None:
     """Areas with their criteria; None where an area is no reference or has another shape."""
-    pairs = [(area, condition) for area, condition in zip(arguments[::2], arguments[1::2], strict=True)]
+    pairs = list(zip(arguments[::2], arguments[1::2], strict=True))
     if not all(isinstance(area, Area) for area, _ in pairs):
         return None
-    shapes = {(area.height, area.width) for area, _ in pairs if isinstance(area, Area)}
-    return pairs if len(shapes) == 1 else None  # type: ignore[return-value]
+    return pairs if len({(area.height, area.width) for area, _ in pairs}) == 1 else None
 
 
 def _resized(area: Area, like: Area) -> Area:
@@ -257,10 +256,13 @@ def _read_as_far(call: Call, values: Area, area: Area) -> Area:
     return resized
 
 
+_ABSENT = tag_of(Value(ZERO, int(Kind.ABSENT), ABSENT))
+
+
 def selected(kit: Kit, value: Value, mask: Operand) -> Value:
     """The values where the mask holds, absent elsewhere."""
-    tag = kit.emit("select", mask, tag_of(value), np.full((1, 1, 1, 1, 1), 4, dtype=np.uint8))
-    shape = broadcast_shape([value.shape, np.shape(mask)[:4] if isinstance(mask, np.ndarray) else mask.shape])
+    tag = kit.emit("select", mask, tag_of(value), _ABSENT)
+    shape = broadcast_shape([value.shape, shape_of(mask)])
     widened = broadcast(value, shape) if value.known else value
     return tag_value(widened.payload, tag, value.kinds | ABSENT)
 
@@ -287,7 +289,7 @@ def _largest(kit: Kit, parts: list[Value]) -> Value:
 def _single(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
     @function(name, "area any area?")
     def body(call: Call, area: Area, condition: Value, values: Area | None = None) -> Value:
-        pairs = _paired(call, (area, condition))
+        pairs = _paired((area, condition))
         if pairs is None or not isinstance(values, Area | None):
             return call.kit.error(ExcelError.VALUE)
         return _over(call, area if values is None else _read_as_far(call, values, area), pairs, finish)
@@ -296,7 +298,7 @@ def _single(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
 def _several(name: str, finish: Callable[[Kit, list[Value]], Value]) -> None:
     @function(name, "area (area any)+")
     def body(call: Call, values: Area, *arguments: object) -> Value:
-        pairs = _paired(call, arguments)
+        pairs = _paired(arguments)
         if not isinstance(values, Area) or pairs is None or (pairs[0][0].height, pairs[0][0].width) != (values.height, values.width):
             return call.kit.error(ExcelError.VALUE)
         return _over(call, values, pairs, finish)
@@ -312,7 +314,7 @@ _several("MAXIFS", _largest)
 
 @function("COUNTIF COUNTIFS", "(area any)+")
 def _countifs(call: Call, *arguments: object) -> Value:
-    pairs = _paired(call, arguments)
+    pairs = _paired(arguments)
     if pairs is None:
         return call.kit.error(ExcelError.VALUE)
     arrays = call.read_alike([area for area, _ in pairs])
@@ -341,7 +343,7 @@ _SUBTOTALS: dict[int, str] = {
 }
 
 
-@lazy("SUBTOTAL", "number (node)+")
+@lazy("SUBTOTAL", "node (node)+")
 def _subtotal(call: Call, code_node: Node, *nodes: Node) -> Steps:
     code = yield code_node, call.scope
     value = call.kit.settled(call.kit.to_number(call.one(code)))

@@ -1,17 +1,16 @@
-"""Arithmetic, rounding, powers, logarithms and trigonometry."""
+"""Arithmetic, rounding, powers, logarithms and trigonometry, as ops."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from ultramc.functions import elementwise, scalar
+from ultramc.functions import elementwise
 from ultramc.functions.kit import ONE, ZERO, Kit
 from ultramc.operators import power
 from ultramc.program import Operand, constant
-from ultramc.values import ExcelError, Scalar
+from ultramc.values import ExcelError
 
-HALF = constant(0.5)
 LARGEST_ANGLE = constant(2.0**27)  # SIN and its like give #NUM! beyond (Microsoft's page on SIN)
 
 
@@ -237,19 +236,3 @@ def _floor_math(kit: Kit, x: Operand, step: Operand = ONE, mode: Operand = ZERO)
     towards = kit.emit("and", _negative(kit, x), kit.emit("not", kit.emit("equal", mode, ZERO)))
     size = kit.emit("abs", step)
     return kit.emit("select", towards, _multiples(kit, x, size, "ceil"), _multiples(kit, x, size, "floor"))
-
-
-# Combinatorics
-
-
-@scalar("FACT", "number")
-def _fact(x: float) -> Scalar:
-    return ExcelError.NUM if x < 0 or x >= 171 else float(math.factorial(int(x)))
-
-
-@scalar("COMBIN", "number number")
-def _combin(n: float, k: float) -> Scalar:
-    if n < 0 or k < 0 or int(n) < int(k) or n > 1e6:
-        return ExcelError.NUM
-    count = math.comb(int(n), int(k))
-    return float(count) if count < 10**308 else ExcelError.NUM

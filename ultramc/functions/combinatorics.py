@@ -22,6 +22,16 @@ def _finite(count: int) -> Scalar:
     return float(count) if count.bit_length() <= 1023 else NUM
 
 
+@scalar("FACT", "number")
+def _fact(number: float) -> Scalar:
+    return NUM if not 0 <= number < 171 else float(math.factorial(int(number)))
+
+
+@scalar("COMBIN", "number number")
+def _combin(items: float, taken: float) -> Scalar:
+    return NUM if items < 0 or not 0 <= taken < int(items) + 1 else _finite_comb(int(items), int(taken))
+
+
 @scalar("PERMUT", "integer integer")
 def _permut(items: float, taken: float) -> Scalar:
     return NUM if items <= 0 or not 0 <= taken <= items or items > MOST_ITEMS else _falling(int(items), int(taken))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -30,11 +29,13 @@ from ultramc.program import (
     narrowed,
     shape_of,
 )
-from ultramc.values import ERRORS, FIRST_ERROR, ExcelError, Kind, Scalar, error_of, kind_of
+from ultramc.values import ERROR_KINDS, ERRORS, FIRST_ERROR, ExcelError, Kind, Scalar, error_of, kind_of
 
 NUMBER, BOOLEAN, TEXT, BLANK, ABSENT = (1 << kind for kind in Kind)
-ERROR = sum(1 << error.kind for error in ERRORS)
+ERROR = ERROR_KINDS
 ANY = NUMBER | BOOLEAN | TEXT | BLANK | ABSENT | ERROR
+
+LARGEST_ARRAY = 20_000_000  # elements that operands may spread to; a workbook of two lines could ask for 10^12
 
 ZERO, ONE = constant(0.0), constant(1.0)
 _TAGS = [np.full((1, 1, 1, 1, 1), kind, dtype=np.uint8) for kind in range(FIRST_ERROR + len(ERRORS))]
@@ -55,6 +56,10 @@ class Value:
     @property
     def known(self) -> bool:
         return isinstance(self.payload, np.ndarray) and not isinstance(self.tag, Ref)
+
+    def mapped(self, change: Callable[[Operand], Operand]) -> Value:
+        """The same change made to the payload and, where there is one, the tag plane."""
+        return Value(change(self.payload), self.tag if isinstance(self.tag, int) else change(self.tag), self.kinds)
 
 
 OMITTED = Value(ZERO, int(Kind.BLANK), BLANK)  # an argument that was left out: told from a blank cell by identity
@@ -304,11 +309,24 @@ class Kit:
         places = tuple((top, left) for top in range(0, height, high) for left in range(0, width, wide))
         return self.emit("join", *[operand] * len(places), size=(height, width), places=places)
 
+    def part(self, array: Value, top: int, left: int, height: int, width: int) -> Value:
+        """Some cells of one array, from a 0-based corner."""
+        cut = {"rows": 1, "columns": 1, "row_step": 0, "column_step": 0, "top": top, "left": left, "height": height, "width": width}
+        return array.mapped(lambda operand: self.emit("window", operand, **cut))
+
     def aligned(self, values: Sequence[Value]) -> Sequence[Value]:
-        """Arrays of sizes that do not fit each other are filled up with #N/A, as in an array formula."""
-        sizes = [value.shape[2:] for value in values]
-        height, width = (max((size[axis] for size in sizes), default=1) for axis in (0, 1))
-        if all(size[0] in (1, height) and size[1] in (1, width) for size in sizes):
+        """Arrays of sizes that do not fit each other are filled up with #N/A, as in an array formula.
+
+        Raises Unroll where a row and a column, or arrays and a block, would spread to more than `LARGEST_ARRAY` elements.
+        """
+        if not values:
+            return values
+        shapes = [value.shape for value in values]
+        whole = [max(lengths) for lengths in zip(*shapes, strict=True)]
+        if math.prod(whole) > LARGEST_ARRAY:
+            raise Unroll
+        height, width = whole[2:]
+        if all(shape[2] in (1, height) and shape[3] in (1, width) for shape in shapes):
             return values
         return [self._padded(value, height, width) for value in values]
 
@@ -423,7 +441,7 @@ def called(function: Callable[..., Scalar], arguments: Sequence[Scalar]) -> Scal
             return argument
     try:
         return function(*arguments)
-    except (OverflowError, ZeroDivisionError, ArithmeticError):
+    except ArithmeticError:
         return ExcelError.NUM
 
 
@@ -471,6 +489,3 @@ class Areas:
     """Several areas at once: a union or a 3-D reference."""
 
     parts: tuple[Area, ...]
-
-
-Argument = Any  # Value, Area, Areas or a syntax node, as the parameter's kind says

@@ -6,7 +6,7 @@ from functools import reduce
 
 from ultramc.functions import function, lazy
 from ultramc.functions.aggregate import first_error, how_many
-from ultramc.functions.kit import BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Kit, Value
+from ultramc.functions.kit import ANY, BLANK, BOOLEAN, ERROR, NUMBER, ONE, TEXT, ZERO, Area, Areas, Kit, Value
 from ultramc.lowering import Call, Steps
 from ultramc.operators import compare
 from ultramc.program import TRUE, Operand, decided
@@ -229,7 +229,7 @@ for _name, _kinds in (
     ("ISERROR", ERROR),
     ("ISNA", NA),
     ("ISERR", ERROR & ~NA),
-    ("ISNONTEXT", ~TEXT & (1 << 31) - 1),
+    ("ISNONTEXT", ANY & ~TEXT),
 ):
     _question(_name, _kinds)
 

@@ -508,7 +508,7 @@ def _inside(call: Call, area: Area) -> Result:
     return area
 
 
-@lazy("INDIRECT", "text node?")
+@lazy("INDIRECT", "node node?")
 def _indirect(call: Call, node: Node, style: Node | None = None) -> Steps:
     kit = call.kit
     value = call.one((yield node, call.scope))
