@@ -18,7 +18,7 @@ def model(request):
     return request.param, MODELS[request.param]()
 
 
-def run(simulation, threads=None, blocks=None):
+def run(simulation, threads=1, blocks=None):
     return simulation.run(ITERATIONS, seed=SEED, engine=NumPyEngine(threads=threads, blocks=blocks), validate=False, check="off")
 
 
@@ -41,4 +41,4 @@ def test_engine(model, benchmark, threads):
 def test_chunk_size(benchmark, blocks):
     benchmark.group = "chunk size, roll-forward"
     model = roll_forward()
-    assert benchmark(run, model.simulation, None, blocks).iterations == ITERATIONS
+    assert benchmark(run, model.simulation, 1, blocks).iterations == ITERATIONS

@@ -174,9 +174,9 @@ class Calculation:
     def _attempt(self, region: Region, place: RangeRef) -> None:
         try:
             value = self._value(region, place)
-        except Unroll:
+        except (Unroll, MemoryError) as reason:
             if place.size > 1 and not region.is_array:
-                raise
+                raise Unroll from reason
             return self._keep_cached(region, place, UnsupportedFormula("an array in an array, or one too large, is not supported"))
         except (FormulaError, Pending) as failure:
             error = reason_of(failure, self.lost)

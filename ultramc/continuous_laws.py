@@ -13,14 +13,15 @@ import numpy as np
 from attrs import frozen
 
 from ultramc.law import Distribution, Emit, FloatArray, Operand, Restated, Rules, WithMoments, text_of
+from ultramc.sampling import SMALLEST_UNIFORM
 
 APERY = 1.2020569031595943  # ζ(3)
 
 
-def _normal_cdf(z: FloatArray) -> FloatArray:
+def _op(name: str, *operands: Operand) -> FloatArray:
     from ultramc.engines.array import evaluate
 
-    return np.asarray(evaluate("normal_cdf", z))
+    return np.asarray(evaluate(name, *operands))
 
 
 def _normal_pdf(z: FloatArray) -> FloatArray:
@@ -58,7 +59,7 @@ class Normal(Distribution):
         return 0.0
 
     def _cumulative(self, x: FloatArray) -> FloatArray:
-        return _normal_cdf((x - self.mean) / self.std)
+        return _op("normal_cdf", (x - self.mean) / self.std)
 
     def _density(self, x: FloatArray) -> FloatArray:
         return _normal_pdf((x - self.mean) / self.std) / self.std
@@ -122,10 +123,17 @@ class LogNormal(Distribution):
         return ratio * ratio
 
     def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.where(x > 0, _normal_cdf((np.log(x) - self.mu) / self.sigma), 0.0)
+        return np.where(x > 0, _op("normal_cdf", (np.log(x) - self.mu) / self.sigma), 0.0)
 
     def _density(self, x: FloatArray) -> FloatArray:
         return np.where(x > 0, _normal_pdf((np.log(x) - self.mu) / self.sigma) / (x * self.sigma), 0.0)
+
+
+def _ordered(law: Triangular | PERT | ModPERT) -> Rules:
+    least, middle, largest = map(text_of, sorted((law.minimum, law.mode, law.maximum)))
+    meant = f"{type(law).__name__}({least}, {middle}, {largest})"
+    yield law.minimum <= law.mode <= law.maximum, f"mode must lie between minimum and maximum; did you mean {meant}?"
+    yield law.minimum < law.maximum, f"minimum and maximum are equal; for a value that does not vary give the number {least}"
 
 
 @final
@@ -143,10 +151,7 @@ class Triangular(Distribution):
     maximum: float
 
     def _rules(self) -> Rules:
-        least, middle, largest = map(text_of, sorted((self.minimum, self.mode, self.maximum)))
-        ordered = self.minimum <= self.mode <= self.maximum
-        yield ordered, f"mode must lie between minimum and maximum; did you mean Triangular({least}, {middle}, {largest})?"
-        yield self.minimum < self.maximum, f"minimum and maximum are equal; for a value that does not vary give the number {least}"
+        return _ordered(self)
 
     def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
         rise = emit("sqrt", emit("mul", u, self._rising))
@@ -348,12 +353,6 @@ class Weibull(Distribution):
         return np.where(x >= 0, self.shape / self.scale * z ** (self.shape - 1) * np.exp(-(z**self.shape)), 0.0)
 
 
-def _op(name: str, *operands: Operand) -> FloatArray:
-    from ultramc.engines.array import evaluate
-
-    return np.asarray(evaluate(name, *operands))
-
-
 @final
 @frozen(repr=False)
 class Gamma(WithMoments):
@@ -514,7 +513,7 @@ class ModPERT(Restated):
     gamma: float = 4.0
 
     def _rules(self) -> Rules:
-        yield from _ordered(self.minimum, self.mode, self.maximum)
+        yield from _ordered(self)
         yield self.gamma > 0, "gamma must be above 0; 4 is the PERT distribution, and the larger it is, the narrower the law"
 
     @property
@@ -534,23 +533,17 @@ class PERT(Restated):
     maximum: float
 
     def _rules(self) -> Rules:
-        return _ordered(self.minimum, self.mode, self.maximum)
+        return _ordered(self)
 
     @property
     def _law(self) -> Distribution:
         return ModPERT(self.minimum, self.mode, self.maximum)
 
 
-def _ordered(minimum: float, mode: float, maximum: float) -> Rules:
-    least, middle, largest = map(text_of, sorted((minimum, mode, maximum)))
-    yield minimum <= mode <= maximum, f"mode must lie between minimum and maximum; did you mean ({least}, {middle}, {largest})?"
-    yield minimum < maximum, f"minimum and maximum are equal; for a value that does not vary give the number {least}"
-
-
 @final
 @frozen(repr=False)
 class Logistic(WithMoments):
-    """location + 2 · scale · atanh(2u - 1), which is location + scale · ln(u / (1 - u)); scale > 0.
+    """location + scale · ln(u / (1 - u)), scale > 0; in the middle, where the logarithm vanishes, by 2 · atanh(2u - 1).
 
     https://en.wikipedia.org/wiki/Logistic_distribution; ``scipy.stats.logistic(location, scale)``.
     """
@@ -562,8 +555,11 @@ class Logistic(WithMoments):
         yield self.scale > 0, "scale must be above 0; it is std · sqrt(3) / π"
 
     def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        centred = emit("sub", emit("mul", 2.0, u), 1.0)
-        return emit("add", self.location, emit("mul", 2 * self.scale, emit("atanh", centred)))
+        rest = emit("sub", 1.0, u)
+        tail = emit("min", u, rest)
+        middle = emit("mul", 2.0, emit("atanh", emit("sub", u, rest)))
+        outer = emit("mul", emit("sign", emit("sub", u, 0.5)), emit("log", emit("div", emit("sub", 1.0, tail), tail)))
+        return emit("add", self.location, emit("mul", self.scale, emit("select", emit("less", tail, 0.25), outer, middle)))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -703,21 +699,21 @@ class Gumbel(WithMoments):
 @final
 @frozen(repr=False)
 class StudentT(WithMoments):
-    """Student's t with `degrees` of freedom, any number above 0. NIST 1.3.6.6.4; ``scipy.stats.t(degrees)``.
+    """Student's t with `degrees` of freedom, any number from 1/8. NIST 1.3.6.6.4; ``scipy.stats.t(degrees)``.
 
     t² = degrees · y / (1 - y) with I(1/2, degrees/2, y) = |2u - 1|. Where y passes 1/2 its complement is solved for instead,
-    so that neither of the two is a small difference.
+    so that neither of the two is a small difference (and below every draw, where 1 - 2u is no longer exact).
     """
 
     degrees: float
 
     def _rules(self) -> Rules:
-        yield self.degrees > 0, "degrees (of freedom) must be above 0"
+        yield self.degrees >= 0.125, "degrees (of freedom) must be at least 1/8: the squares of its draws would leave the range of float64"
 
     def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
         half = self.degrees / 2
         twice = emit("mul", 2.0, emit("min", u, emit("sub", 1.0, u)))
-        outer = emit("less_equal", twice, float(_op("beta_i", half, 0.5, 0.5)))
+        outer = emit("less_equal", twice, max(float(_op("beta_i", half, 0.5, 0.5)), SMALLEST_UNIFORM))
         probability = emit("select", outer, twice, emit("sub", 1.0, twice))
         part = emit("beta_i_inverse", emit("select", outer, half, 0.5), emit("select", outer, 0.5, half), probability)
         rest = emit("sub", 1.0, part)
@@ -744,4 +740,4 @@ class StudentT(WithMoments):
         from scipy.special import betaln
 
         logarithm = -0.5 * (self.degrees + 1) * np.log1p(x * x / self.degrees) - betaln(0.5, self.degrees / 2)
-        return np.exp(logarithm) / math.sqrt(self.degrees)
+        return np.asarray(np.exp(logarithm) / math.sqrt(self.degrees))

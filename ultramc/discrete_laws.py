@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import final
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from ultramc.errors import InputError
 from ultramc.law import (
@@ -21,7 +21,10 @@ from ultramc.law import (
     Emit,
     FloatArray,
     Operand,
+    Restated,
     Rules,
+    WithMoments,
+    accumulated,
     as_table,
     finite,
     numbers_of,
@@ -48,7 +51,7 @@ class Tabulated(Distribution):
 
     def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
         values, masses = self._atoms
-        return emit("gather", emit("search", u, as_table(_accumulated(masses))), as_table(values))
+        return emit("gather", emit("search", u, as_table(accumulated(masses))), as_table(values))
 
     def scaled(self, factor: float) -> Distribution:
         number, (values, masses) = finite(factor, "factor"), self._atoms
@@ -69,7 +72,7 @@ class Tabulated(Distribution):
 
     def _cumulative(self, x: FloatArray) -> FloatArray:
         values, masses = self._atoms
-        return np.concatenate(([0.0], _accumulated(masses)))[np.searchsorted(values, x, side="right")]
+        return np.concatenate(([0.0], accumulated(masses)))[np.searchsorted(values, x, side="right")]
 
     def _density(self, x: FloatArray) -> FloatArray:
         values, masses = self._atoms
@@ -92,7 +95,7 @@ class Discrete(Tabulated):
     def __init__(
         self, values: Iterable[float], probabilities: Iterable[float] | None = None, *, weights: Iterable[float] | None = None
     ) -> None:
-        self.__attrs_init__(numbers_of("Discrete: values", values), _probabilities(probabilities, weights))
+        self.__attrs_init__(numbers_of(values, "Discrete: values"), _probabilities(probabilities, weights))
 
     def _rules(self) -> Rules:
         given, likely, total = len(self.values), len(self.probabilities), total_of(self.probabilities)
@@ -173,10 +176,6 @@ class Bernoulli(Distribution):
         return np.select([x == 0, x == 1], [1 - self.p, self.p], 0.0)
 
 
-def _values(given: Iterable[float]) -> tuple[float, ...]:
-    return numbers_of("DiscreteUniform: values", given)
-
-
 @final
 @frozen(repr=False)
 class DiscreteUniform(Restated):
@@ -184,7 +183,7 @@ class DiscreteUniform(Restated):
 
     discrete = True
 
-    values: tuple[float, ...] = field(converter=_values)
+    values: Sequence[float]
 
     def _rules(self) -> Rules:
         yield len(self.values) > 0, "it needs at least one value"
@@ -247,6 +246,7 @@ class Counted(Tabulated):
 
     The table leaves out tails of less than 2^-60 by Bernstein's inequality: beyond sqrt(2 · variance · L) + reach · L from
     the mean lies less than exp(-L). https://en.wikipedia.org/wiki/Bernstein_inequalities_(probability_theory).
+    So quantile(0) and quantile(1) are the ends of the table, where the support is wider.
     """
 
     @abstractmethod
@@ -265,13 +265,13 @@ class Counted(Tabulated):
     def _range_rules(self) -> Rules:
         first, last = self._ends
         advice = f"its table would have more than {MOST_ENTRIES:,} values; Normal or Gamma with the same mean and std is as good"
-        yield last - first < MOST_ENTRIES, advice
+        yield last - first < MOST_ENTRIES and last <= LARGEST_WHOLE, advice
         yield from Distribution._range_rules(self)
 
     @property
     def _atoms(self) -> tuple[FloatArray, FloatArray]:
         first, last = self._ends
-        middle = min(max(math.floor(self.mean), first), last)
+        middle = min(max(float(np.floor(self.mean)), first), last)
         down = np.cumprod(1 / self._quotient(np.arange(middle - 1, first - 1, -1)))
         up = np.cumprod(self._quotient(np.arange(middle, last)))
         masses = np.concatenate((down[::-1], [1.0], up))
@@ -291,7 +291,7 @@ class Binomial(Counted):
         yield _probability(self.p)
 
     def _quotient(self, k: FloatArray) -> FloatArray:
-        return (self.n - k) / (k + 1) * (self.p / (1 - self.p))
+        return (self.n - k) * self.p / ((k + 1) * (1 - self.p))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -431,18 +431,11 @@ def _probability(p: float) -> tuple[bool, str]:
     return 0 <= p <= 1, f"p is a probability, between 0 and 1{advice}"
 
 
-def _accumulated(masses: FloatArray) -> FloatArray:
-    """Summed from the nearer end: both tails keep their precision, and the last entry is exactly 1."""
-    below = np.cumsum(masses)
-    above = np.append(np.cumsum(masses[:0:-1])[::-1], 0.0)
-    return np.maximum.accumulate(np.where(below <= 0.5, below, 1 - above))
-
-
 def _probabilities(probabilities: object, weights: object) -> tuple[float, ...]:
     if (probabilities is None) == (weights is None):
         raise InputError("Discrete: give probabilities, which add up to 1, or weights=[…], which need not (all 1: equally likely)")
     return (
-        numbers_of("Discrete: probabilities", probabilities) if weights is None else _normalised(numbers_of("Discrete: weights", weights))
+        numbers_of(probabilities, "Discrete: probabilities") if weights is None else _normalised(numbers_of(weights, "Discrete: weights"))
     )
 
 

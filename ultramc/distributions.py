@@ -41,6 +41,7 @@ from ultramc.discrete_laws import (
 )
 from ultramc.errors import InputError
 from ultramc.law import Distribution, Scaled, TimesBase, finite, shown
+from ultramc.piecewise_laws import Cumulative, Empirical, General, Histogram
 
 __all__ = [
     "DISTRIBUTIONS",
@@ -49,14 +50,18 @@ __all__ = [
     "Beta",
     "Binomial",
     "ChiSquared",
+    "Cumulative",
     "Discrete",
     "DiscreteUniform",
     "Distribution",
+    "Empirical",
     "Erlang",
     "Exponential",
     "Gamma",
+    "General",
     "Geometric",
     "Gumbel",
+    "Histogram",
     "Hypergeometric",
     "IntUniform",
     "LogLogistic",
@@ -109,6 +114,10 @@ DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
         Geometric,
         NegativeBinomial,
         Hypergeometric,
+        Cumulative,
+        General,
+        Histogram,
+        Empirical,
     )
 }
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
-from ultramc.errors import LimitExceeded
+from ultramc.errors import LimitExceeded, UnsupportedFormula
 from ultramc.functions.kit import Kit, Value, broadcast, tag_of, tag_value
 from ultramc.program import Operand, array_of, shape_of
 from ultramc.values import Kind, Scalar, kind_of
@@ -96,11 +96,9 @@ class Grid:
             plane.owner[_cut(place)] = len(self.blocks)
 
     def read(self, place: RangeRef) -> Value:
-        """The cells of `place` as one array: shape (1, 1, height, width). Raises Pending."""
+        """The cells of `place` as one array: shape (1, 1, height, width). Raises Pending, and UnsupportedFormula for too many cells."""
         if place.size > LARGEST_AREA:
-            raise LimitExceeded(
-                f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}. Refer to the cells that are used."
-            )
+            raise UnsupportedFormula(f"{place} has {place.size:,} cells; one reference may read {LARGEST_AREA:,}")
         plane = self.planes[place.sheet]
         if place.bottom > plane.height or place.right > plane.width:
             return self._read_beyond(plane, place)

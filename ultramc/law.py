@@ -28,6 +28,7 @@ Operand = Any  # a number, an array with the five axes of `ops`, or a reference 
 Rules = Iterable[tuple[bool, str]]  # what must hold, and the advice where it does not
 
 PROBABILITY_TOLERANCE = 1e-9
+FAR_OUT = 2.0**-40
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 200
@@ -52,15 +53,15 @@ class Distribution(ABC):
 
     def __attrs_post_init__(self) -> None:
         for parameter in fields(type(self)):
-            if parameter.type == "float":
-                self._make_float(parameter.name)
+            if parameter.type in READERS:
+                self._read(parameter.name, READERS[parameter.type])
         for holds, advice in chain(self._rules(), self._range_rules()):
             if not holds:
                 raise InputError(f"{self!r}: {advice}")
 
-    def _make_float(self, name: str) -> None:
-        number = finite(getattr(self, name), f"{type(self).__name__}: {name}")
-        object.__setattr__(self, name, number)  # the way round `frozen` that attrs documents
+    def _read(self, name: str, reader: Callable[[Any, str], object]) -> None:
+        read = reader(getattr(self, name), f"{type(self).__name__}: {name}")
+        object.__setattr__(self, name, read)  # the way round `frozen` that attrs documents
 
     def __repr__(self) -> str:
         parameters = (f"{parameter.name}={text_of(getattr(self, parameter.name))}" for parameter in fields(type(self)))
@@ -328,11 +329,24 @@ def total_of(terms: Iterable[float]) -> float:
         return math.inf
 
 
+def accumulated(masses: FloatArray) -> FloatArray:
+    """Summed from the nearer end: both tails keep their precision, and the last entry is exactly 1."""
+    below = np.cumsum(masses)
+    above = np.append(np.cumsum(masses[:0:-1])[::-1], 0.0)
+    upper = 1 - above
+    # Far out, an entry rounded up would claim a good part of what is left of the tail.
+    raised = (1 - upper < above) & (above < FAR_OUT)
+    return np.maximum.accumulate(np.where(below <= 0.5, below, np.where(raised, np.nextafter(upper, 0.0), upper)))
+
+
 def as_table(entries: FloatArray) -> FloatArray:
     return entries.reshape(1, 1, -1, 1, 1)
 
 
-def numbers_of(what: str, given: object) -> tuple[float, ...]:
+def numbers_of(given: object, what: str) -> tuple[float, ...]:
     if isinstance(given, (str, bytes, Set, Mapping)) or not isinstance(given, Iterable):
         raise InputError(f"{what} must be a list of numbers, not {shown(given)}")
     return tuple(finite(value, f"{what}[{index}]") for index, value in enumerate(given))
+
+
+READERS: dict[object, Callable[[Any, str], object]] = {"float": finite, "Sequence[float]": numbers_of}  # by the type of a parameter

@@ -586,10 +586,10 @@ class Lowering:
 
     def clipped(self, area: Area) -> Area:
         """Long references end where the used cells end; what lies beyond is blank."""
-        if area.height > CLIPPED and not area.bottom.moves:
-            area = evolve(area, bottom=Edge(max(area.top.at, min(area.bottom.at, self.grid.bottom))))
-        if area.width > CLIPPED and not area.right.moves:
-            area = evolve(area, right=Edge(max(area.left.at, min(area.right.at, self.grid.right))))
+        if area.height > CLIPPED:
+            area = evolve(area, bottom=evolve(area.bottom, at=max(area.top.at, min(area.bottom.at, self.grid.bottom))))
+        if area.width > CLIPPED:
+            area = evolve(area, right=evolve(area.right, at=max(area.left.at, min(area.right.at, self.grid.right))))
         return area
 
     def passed_over(self, area: Area, place: RangeRef, *, nested: bool, rows: str) -> NDArray[np.bool_] | None:

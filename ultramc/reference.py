@@ -22,7 +22,7 @@ from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape
 from ultramc.sampling import Site, uniforms
 from ultramc.values import FIRST_ERROR, ExcelError, Scalar
 
-ELEMENTS = 1_000_000  # that a confirmation works out before it takes fewer iterations
+MOST_ELEMENTS = 1_000_000  # of instructions; a program of more is confirmed on fewer iterations, one at least
 RTOL = 1e-9
 ATOL = 1e-9  # of the output's root mean square
 
@@ -237,7 +237,7 @@ class Interpreter:
             return [_each(shape, lambda r, c, h, w: REDUCTIONS[op](operands[0].array(r, c)))]
         if op in _SHAPES:
             return [_SHAPES[op](shape, operands, attributes)]
-        return getattr(self, f"_{op}")(instruction, operands, values)  # type: ignore[no-any-return]
+        return _WITH_CONTEXT[op](self, instruction, operands, values)
 
     def _uniform(self, instruction: Instruction, operands: list[Cells], values: dict[int, Cells]) -> list[Cells]:
         site: Site = instruction.attributes["site"]
@@ -304,6 +304,15 @@ class Interpreter:
             return float(kit.texts.code(result)) if isinstance(result, str) else float(result) if isinstance(result, (int, float)) else 0.0
 
         return [_each(instruction.result.shape, call)]
+
+
+_WITH_CONTEXT: dict[str, Callable[[Interpreter, Instruction, list[Cells], dict[int, Cells]], list[Cells]]] = {
+    "uniform": Interpreter._uniform,
+    "iteration": Interpreter._iteration,
+    "loop": Interpreter._loop,
+    "repeat": Interpreter._repeat,
+    "scalar_call": Interpreter._scalar_call,
+}
 
 
 def _finite(value: Scalar) -> Scalar:
@@ -424,7 +433,7 @@ def confirm(
 ) -> None:
     """Compare what an engine gave for some iterations with the definition of the ops. Raises EngineValidationError."""
     elements = sum(math.prod(instruction.result.shape) for instruction in program.instructions) or 1
-    for iteration in iterations[: max(1, ELEMENTS // elements)]:
+    for iteration in iterations[: max(1, MOST_ELEMENTS // elements)]:
         for slot, (payload, tag) in zip(program.outputs, evaluate(program, job, iteration), strict=True):
             got = samples[slot.label]
             got_tag = (

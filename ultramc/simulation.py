@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from ultramc.results import Result
 from ultramc.running import HIDDEN, Run
 from ultramc.sampling import Site, check_sampling, check_seed, new_seed, uniforms
 from ultramc.workbook import Workbook
+
+if TYPE_CHECKING:
+    from ultramc.explain import Explanation
 
 MOST_WARNINGS = 20  # cells that keep their saved values
 KEPT_CALL_SITES = 256  # cells with draws in the sheet whose values are kept as inputs
@@ -141,7 +144,7 @@ class Simulation:
         labels = ", ".join(given.label for given in self.inputs)
         raise InputError(f"{cell} is no input of this simulation; its inputs are {labels or 'none'}")
 
-    def explain(self, reference: Reference) -> Any:
+    def explain(self, reference: Reference) -> Explanation:
         """The way of one cell, stop by stop, with sample values."""
         from ultramc.explain import explain
 

@@ -2,11 +2,14 @@
 
 import datetime
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from workbooks import workbook
 
 import ultramc as mc
+from ultramc import checking
 from ultramc.checking import same
 from ultramc.values import ExcelError
 
@@ -157,16 +160,20 @@ def test_same(value, cached, equal):
 def test_a_formula_that_cannot_be_worked_out_on_cached_precedents_says_so():
     cells = {"A1": 5, "B1": "=1=1", "C1": '=INDIRECT("A1",B1)'}
     report = mc.check(workbook(cells, cached={"B1": False, "C1": 5}))  # with FALSE the reference would be in R1C1
-    checked = {cell.cell.row * 10 + cell.cell.column: cell for cell in report.cells.values()}
-    assert checked[12].status == "mismatched"
-    assert checked[13].status == "unsupported" and "R1C1" in checked[13].reason
+    checked = {str(ref): cell for ref, cell in report.cells.items()}
+    assert checked["Model!B1"].status == "mismatched"
+    assert checked["Model!C1"].status == "unsupported" and "R1C1" in checked["Model!C1"].reason
 
 
 def test_several_threads_may_check_at_once():
-    cells = {"A1": 2, **{f"A{row}": f'=IF(A{row - 1}>9,LOG(A{row - 1}),POWER(A{row - 1},2))&""' for row in range(2, 60)}}
-    sim = mc.Simulation(workbook(cells, cached={f"A{row}": "1" for row in range(2, 60)}), outputs=["A59"])
-    run = {"regions": range(len(sim.graph.regions)), "now": sim.now}
-    alone = checking.report(sim.workbook, sim.graph, sim.calculation, **run).to_json()
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: checking.report(sim.workbook, sim.graph, sim.calculation, **run).to_json(), range(8)))
-    assert found == [alone] * 8
+    names = {f"A{row}": f"=SQRT(A1-{row})+POWER(A1,-{row})/LN(A1-2)" for row in range(2, 80)}
+    sim = mc.Simulation(workbook({"A1": 40, **names}, cached=dict.fromkeys(names, 1)), outputs=["A2:A79"])
+    arguments = sim.workbook, sim.graph, sim.calculation, range(len(sim.graph.regions)), sim.now
+    alone = checking.report(*arguments).to_json()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert [found.result().to_json() for found in [pool.submit(checking.report, *arguments) for _ in range(12)]] == [alone] * 12
+    finally:
+        sys.setswitchinterval(interval)

@@ -124,12 +124,12 @@ WRONG_USAGE = [
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--json", "no/such/folder/out.json"), "no folder no/such/folder"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--samples", "no/such/s.parquet"), "no folder"),
     (("check", "model.xlsx", "--json", "no/such/out.json"), "no folder"),
+    (("run", "model.xlsx", "-n", 10), "Model!B3"),  # no output named: the candidates
     (("check",), "MODEL"),
     (("explain", "model.xlsx"), "CELL"),
 ]
 
 FAILURES = [
-    (("run", "model.xlsx", "-n", 10), "Model!B3"),  # the candidates
     (("run", "model.xlsx", "-n", 10, "-o", "Nowhere!B1"), "no sheet 'Nowhere'"),
     (("run", "missing.xlsx", "-n", 10, "-o", "total"), "missing.xlsx"),
     (("run", ".", "-n", 10, "-o", "total"), "."),

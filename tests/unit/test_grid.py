@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ultramc.address import CellRef, RangeRef
-from ultramc.errors import LimitExceeded
+from ultramc.errors import UnsupportedFormula
 from ultramc.functions.kit import Kit, Texts, Value
 from ultramc.grid import Grid, Pending, filled_plane, rectangles
 from ultramc.program import Builder
@@ -79,5 +79,5 @@ def test_rectangles_cover_the_true_cells_once(rows: list[list[bool]]) -> None:
 
 def test_limits() -> None:
     grid = _grid()
-    with pytest.raises(LimitExceeded, match="Refer to the cells that are used"):
+    with pytest.raises(UnsupportedFormula, match="one reference may read 20,000,000"):
         grid.read(_area(1, 1, 1_048_576, 100))

@@ -221,3 +221,7 @@ def test_a_row_and_a_column_that_would_spread_over_memory_are_refused() -> None:
 def test_deep_formulas_need_no_recursion() -> None:
     assert value_of("=" + "+".join(["1"] * 3000)) == 3000.0
     assert value_of("=" + "-" * 2000 + "1") == 1.0
+
+
+def test_a_reference_to_far_more_than_is_used_reads_what_is_used() -> None:
+    assert value_of("=SUM(A1:Y1048576)", {"A1": 2.0, "C5": 3.0}) == 5.0

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ultramc.engines import array
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, available_cores
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape, Slot, array_of, interval_of
 from ultramc.sampling import Site, fill_uniforms
@@ -74,13 +74,18 @@ class Plan:
 
 
 class NumPyEngine(Engine):
-    """`threads`: at once (default: the cores of this process); `blocks`: canonical blocks in a chunk (default: as fits in cache)."""
+    """`threads` at once; `blocks`: canonical blocks in a chunk (default: as fits in cache).
+
+    One thread is the default, by measurement: every call hands the interpreter lock over, and with two threads on two cores
+    a debt schedule of 4,000 instructions took from as long to twenty times as long (benchmarks/test_engine.py). Programs of
+    few instructions over large blocks may gain.
+    """
 
     name = "numpy"
     supports = frozenset(OPS)
 
-    def __init__(self, *, threads: int | None = None, blocks: int | None = None) -> None:
-        self._threads = threads or available_cores()
+    def __init__(self, *, threads: int = 1, blocks: int | None = None) -> None:
+        self._threads = threads
         self._blocks = blocks
 
     def availability(self) -> Availability:
@@ -321,6 +326,11 @@ def _accumulated(ufunc: Callable[..., Any]) -> Callable[..., list[Work]]:
     return reduction
 
 
+def _join(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    places = zip(operands, instruction.attributes["places"], strict=True)
+    return [partial(np.copyto, out[:, :, top : top + part.shape[2], left : left + part.shape[3]], part) for part, (top, left) in places]
+
+
 def _special(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
     return [_ufunc(array.special_function(instruction.op), operands, out)]
 
@@ -349,6 +359,7 @@ _WORK: dict[str, Callable[..., list[Work]]] = {
     "snap": _snap,
     "kind_is": _kind_is,
     "power": _power,
+    "join": _join,
     "sum": _accumulated(np.add),
     "product": _accumulated(np.multiply),
     "minimum": _accumulated(np.minimum),

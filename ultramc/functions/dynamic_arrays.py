@@ -237,7 +237,7 @@ def _stacking(name: str, *, across: bool) -> None:
     def body(call: Call, *arguments: Cells) -> Value:
         arrays = [part for argument in arguments for part, _ in argument]
         high, wide = zip(*(array.shape[2:] for array in arrays), strict=True)
-        size = (max(high), sum(wide)) if across else (sum(high), max(wide))
+        size = _checked(call, *((max(high), sum(wide)) if across else (sum(high), max(wide))))
         starts = accumulate(wide if across else high, initial=0)
         places = [(0, start) if across else (start, 0) for start, _ in zip(starts, arrays, strict=False)]
         lengthened = [_lengthened(call.kit, array, max(high) if across else max(wide), across=across) for array in arrays]

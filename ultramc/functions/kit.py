@@ -441,7 +441,7 @@ def called(function: Callable[..., Scalar], arguments: Sequence[Scalar]) -> Scal
             return argument
     try:
         return function(*arguments)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):  # ValueError is what math says outside a function's domain
         return ExcelError.NUM
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from attrs import evolve
@@ -104,8 +104,8 @@ def _nearest_known(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
     elements = kit.scalars(table)
     numbers = sorted({sort_key(element)[1] for element in elements if _is_number(element)}) or [0.0]
     places = {number: float(2 * rank + 1) for rank, number in enumerate(numbers)}
-    ranked = [places[sort_key(element)[1]] if _is_number(element) else element for element in elements]
-    found = [_sorted_position(float(place), ranked, mode) for place in range(2 * len(numbers) + 1)]
+    ranked = _Ranked([places[sort_key(element)[1]] if _is_number(element) else element for element in elements])
+    found = [ranked.position(float(place), mode) for place in range(2 * len(numbers) + 1)]
     values, positions = (np.array(items, dtype=np.float64).reshape(1, 1, -1, 1, 1) for items in (numbers, found))
     return kit.emit("gather", _place_among(kit, key.payload, values), positions)
 
@@ -128,7 +128,8 @@ def _find_known(kit: Kit, key: Value, table: Value, mode: int, from_end: bool) -
     if mode in (EXACT, WILDCARD):
         found = _exact_positions(keys, elements, from_end, wildcards=mode == WILDCARD)
     else:
-        found = [_sorted_position(item, elements, mode) for item in keys]
+        ranked = _Ranked(elements)
+        found = [ranked.position(item, mode) for item in keys]
     return np.array(found, dtype=np.float64).reshape(*key.shape, 1)
 
 
@@ -166,30 +167,38 @@ def sort_key(value: Scalar) -> Rank:
     return 0, float(f"{value or 0.0:.14e}")
 
 
-def _sorted_position(item: Scalar, elements: Sequence[Scalar], mode: int) -> int:
-    """Excel's binary search among the elements of the key's kind."""
-    wanted = sort_key(item)
-    low, high, found = 0, len(elements) - 1, -1
-    while low <= high:
-        middle = _same_kind((low + high) // 2, low, high, elements, wanted[0])
-        if middle is None:
-            break
-        here = sort_key(elements[middle])
-        fits = here <= wanted if mode == BELOW else here >= wanted
-        if fits:
-            found, low = middle, middle + 1
-        else:
-            high = middle - 1
-    return found
+class _Ranked:
+    """Elements by Excel's order: each ranked once, and for each kind the places that hold it."""
 
+    def __init__(self, elements: Sequence[Scalar]) -> None:
+        self.ranks = [None if element is None else sort_key(element) for element in elements]
+        self.places: dict[int, list[int]] = defaultdict(list)
+        for place, rank in enumerate(self.ranks):
+            if rank is not None:
+                self.places[rank[0]].append(place)
 
-def _same_kind(middle: int, low: int, high: int, elements: Sequence[Scalar], kind: int) -> int | None:
-    """The nearest place from the middle down, then up, that holds a value of the key's kind."""
-    places: Iterator[int] = chain(range(middle, low - 1, -1), range(middle + 1, high + 1))
-    for place in places:
-        if elements[place] is not None and sort_key(elements[place])[0] == kind:
-            return place
-    return None
+    def position(self, item: Scalar, mode: int) -> int:
+        """Excel's binary search among the elements of the item's kind; -1 where there is none."""
+        wanted = sort_key(item)
+        low, high, found = 0, len(self.ranks) - 1, -1
+        while low <= high:
+            middle = self._nearest((low + high) // 2, low, high, wanted[0])
+            here = None if middle is None else self.ranks[middle]
+            if middle is None or here is None:
+                break
+            if here <= wanted if mode == BELOW else here >= wanted:
+                found, low = middle, middle + 1
+            else:
+                high = middle - 1
+        return found
+
+    def _nearest(self, middle: int, low: int, high: int, kind: int) -> int | None:
+        """The nearest place from the middle down, else up, that holds a value of a kind."""
+        places = self.places[kind]
+        above = bisect_right(places, middle)
+        if above and places[above - 1] >= low:
+            return places[above - 1]
+        return places[above] if above < len(places) and places[above] <= high else None
 
 
 def _located(kit: Kit, value: Value, key: Value, position: Operand) -> Value:
