@@ -56,7 +56,7 @@ def explain(simulation: Simulation, reference: str | CellRef | RangeRef) -> Expl
             )
         )
         stops.append(("graph.py: what it reads", _precedents(simulation, region, cell)))
-    stops.append(("distributions.py: the inputs on its way", _inputs(simulation, program)))
+    stops.append(("distributions: the inputs on its way", _inputs(simulation, program)))
     stops.append(("lowering.py, program.py: the instructions that compute it", _instructions(program, cell)))
     stops.append((f"engines/on_numpy.py: {SAMPLES} iterations with seed {SEED}", _samples(program)))
     return Explanation(cell, tuple((name, texts or ("none",)) for name, texts in stops))

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ultramc.distributions as laws
-from ultramc.discrete_laws import Counted
 from ultramc.distributions import (
     DISTRIBUTIONS,
     PERT,
@@ -52,6 +51,7 @@ from ultramc.distributions import (
     Weibull,
     parse_distribution,
 )
+from ultramc.distributions.discrete import Counted
 from ultramc.errors import InputError
 from ultramc.sampling import Site, uniforms
 from ultramc.values import ExcelError

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ultramc.continuous_laws import (
+from ultramc.distributions.continuous import (
     PERT,
     Beta,
     ChiSquared,
@@ -28,7 +28,7 @@ from ultramc.continuous_laws import (
     Uniform,
     Weibull,
 )
-from ultramc.discrete_laws import (
+from ultramc.distributions.discrete import (
     Bernoulli,
     Binomial,
     Discrete,
@@ -39,9 +39,9 @@ from ultramc.discrete_laws import (
     NegativeBinomial,
     Poisson,
 )
+from ultramc.distributions.law import Distribution, Scaled, TimesBase, finite, shown
+from ultramc.distributions.piecewise import Cumulative, Empirical, General, Histogram
 from ultramc.errors import InputError
-from ultramc.law import Distribution, Scaled, TimesBase, finite, shown
-from ultramc.piecewise_laws import Cumulative, Empirical, General, Histogram
 
 __all__ = [
     "DISTRIBUTIONS",

@@ -14,8 +14,7 @@ from typing import final
 import numpy as np
 from attrs import frozen
 
-from ultramc.errors import InputError
-from ultramc.law import (
+from ultramc.distributions.law import (
     PROBABILITY_TOLERANCE,
     Distribution,
     Emit,
@@ -32,6 +31,7 @@ from ultramc.law import (
     text_of,
     total_of,
 )
+from ultramc.errors import InputError
 
 LARGEST_WHOLE = 2.0**52
 MOST_ENTRIES = 1_000_000  # of a table

@@ -12,7 +12,7 @@ from typing import final
 import numpy as np
 from attrs import frozen
 
-from ultramc.law import Distribution, Emit, FloatArray, Operand, Restated, Rules, WithMoments, text_of
+from ultramc.distributions.law import Distribution, Emit, FloatArray, Operand, Restated, Rules, WithMoments, text_of
 from ultramc.sampling import SMALLEST_UNIFORM
 
 APERY = 1.2020569031595943  # ζ(3)

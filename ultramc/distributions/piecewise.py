@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from ultramc.law import Distribution, Emit, FloatArray, Operand, Rules, accumulated, as_table, ratio, text_of, total_of
+from ultramc.distributions.law import Distribution, Emit, FloatArray, Operand, Rules, accumulated, as_table, ratio, text_of, total_of
 
 SMALLEST_NORMAL, LARGEST_FLOAT = sys.float_info.min, sys.float_info.max
 
