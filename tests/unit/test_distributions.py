@@ -205,9 +205,10 @@ def scale_of(law):
 @each_continuous
 def test_quantile_keeps_both_tails(law, oracle):
     u = np.array(TAIL)
-    slack = 4e-16 * scale_of(law)
-    assert law.quantile(u) == pytest.approx(oracle.ppf(u), rel=1e-12, abs=slack)
-    assert law.quantile(1 - u) == pytest.approx(oracle.isf(u), rel=1e-12, abs=slack)
+    # SciPy before 1.17 knows Student's quantile to ten digits; test_distributions_exact.py has fifteen of them.
+    rel, slack = (1e-10, 1e-15) if "StudentT" in repr(law) else (1e-12, 4e-16 * scale_of(law))
+    assert law.quantile(u) == pytest.approx(oracle.ppf(u), rel=rel, abs=slack)
+    assert law.quantile(1 - u) == pytest.approx(oracle.isf(u), rel=rel, abs=slack)
 
 
 def test_normal_quantile_by_a_second_opinion():
