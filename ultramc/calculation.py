@@ -19,7 +19,7 @@ from ultramc.functions.kit import Area, Kit, Texts, Unroll, Value, tag_of
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, Plane, filled_plane
 from ultramc.lowering import Lowering
-from ultramc.program import Builder
+from ultramc.program import Builder, array_of
 from ultramc.workbook import Workbook
 
 
@@ -230,7 +230,8 @@ def reason_of(failure: FormulaError | Pending, lost: Mapping[CellRef, FormulaErr
 
 def as_block(value: Value) -> Value:
     """A known array as a block of cells."""
-    payload, tag = (np.moveaxis(np.broadcast_to(part, (*value.shape, 1)), (2, 3), (0, 1)) for part in (value.payload, tag_of(value)))  # type: ignore[arg-type]
+    parts = (array_of(value.payload), array_of(tag_of(value)))
+    payload, tag = (np.moveaxis(np.broadcast_to(part, (*value.shape, 1)), (2, 3), (0, 1)) for part in parts)
     return Value(payload, tag, value.kinds)
 
 

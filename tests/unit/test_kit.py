@@ -55,8 +55,8 @@ def test_the_first_failure_that_a_body_reports_wins(kit: Kit) -> None:
         kit.fail(TRUE, DIV0)
         return x
 
-    assert kit.scalars(kit.elementwise(body, [kit.number(1.0)])) == [NUM]  # type: ignore[arg-type]
-    assert kit.scalars(kit.elementwise(body, [kit.error(NA)])) == [NA]  # type: ignore[arg-type]
+    assert kit.scalars(kit.elementwise(body, [kit.number(1.0)])) == [NUM]
+    assert kit.scalars(kit.elementwise(body, [kit.error(NA)])) == [NA]
 
 
 def test_settled_numbers_are_finite(kit: Kit) -> None:

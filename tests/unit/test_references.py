@@ -74,4 +74,4 @@ def test_a_range_whose_ends_cross_within_the_block_is_taken_cell_by_cell(resolve
 def test_other_workbooks_are_never_opened(resolver: Resolver) -> None:
     node = parse("[1]S!A1", 1, 1)
     with pytest.raises(UnsupportedFormula, match="another workbook"):
-        resolver.reference(node, RangeRef("S", 1, 1, 1, 1))  # type: ignore[arg-type]
+        resolver.reference(node, RangeRef("S", 1, 1, 1, 1))

@@ -110,7 +110,7 @@ class TestInputs:
 
 
 class TestOutputs:
-    INPUTS = {"A1": mc.Uniform(0, 1)}  # noqa: RUF012
+    INPUTS = {"A1": mc.Uniform(0, 1)}
 
     @pytest.mark.parametrize(
         ("outputs", "labels"),
@@ -236,7 +236,7 @@ class TestPath:
         assert (caught.value.cell, caught.value.formula) == ("Model!B1", "WEBSERVICE(A1)+1")
         assert str(caught.value).endswith("To do without this formula, give its cell a number or a distribution in inputs=")
 
-    BESIDE = {"A1": 1, "A2": 5, "B1": "=CUBEVALUE(A2)", "B2": "=B1*2", "C1": "=A1+B2", "C2": "=IF(A2>5,B1,A1)"}  # noqa: RUF012
+    BESIDE = {"A1": 1, "A2": 5, "B1": "=CUBEVALUE(A2)", "B2": "=B1*2", "C1": "=A1+B2", "C2": "=IF(A2>5,B1,A1)"}
 
     def test_beside_the_path_it_keeps_its_saved_value(self):
         result = simulation(self.BESIDE, cached={"B1": 7}, inputs={"A1": mc.Uniform(0, 1)}, outputs=["C1"]).run(COUNT, seed=SEED)
@@ -252,7 +252,7 @@ class TestPath:
     def test_unless_a_condition_switches_it_off(self):
         np.testing.assert_array_equal(samples(self.BESIDE, "C2", inputs={"A1": mc.Uniform(0, 1)}), draws("A1"))
 
-    LOAN = {"A1": 1, "S1": 0, "B1": "=A1+IF(S1=1,C1,0)", "C1": "=B1*0.1", "D1": "=C1"}  # noqa: RUF012
+    LOAN = {"A1": 1, "S1": 0, "B1": "=A1+IF(S1=1,C1,0)", "C1": "=B1*0.1", "D1": "=C1"}
 
     def test_a_circle_that_a_switch_opens(self):
         np.testing.assert_array_equal(samples(self.LOAN, "D1", inputs={"A1": mc.Uniform(0, 1)}), draws("A1") * 0.1)
@@ -293,8 +293,8 @@ class TestPath:
 class TestErrors:
     """An iteration that ends in an error is counted, left out, and told of."""
 
-    RATIO = {"A1": 1, "A2": 4, "B1": "=A2/ROUND(A1,0)"}  # noqa: RUF012
-    INPUTS = {"A1": mc.Uniform(0, 2)}  # noqa: RUF012
+    RATIO = {"A1": 1, "A2": 4, "B1": "=A2/ROUND(A1,0)"}
+    INPUTS = {"A1": mc.Uniform(0, 2)}
 
     def test_counts_and_the_first(self):
         result = simulation(self.RATIO, inputs=self.INPUTS, outputs=["B1"]).run(COUNT, seed=SEED)
@@ -328,8 +328,8 @@ class TestErrors:
 
 
 class TestCheck:
-    CELLS = {"A1": 2, "B1": "=A1*2", "C1": "=B1+1", "D1": "=A1*3"}  # noqa: RUF012
-    WRONG = {"B1": 4, "C1": 6, "D1": 6}  # noqa: RUF012
+    CELLS = {"A1": 2, "B1": "=A1*2", "C1": "=B1+1", "D1": "=A1*3"}
+    WRONG = {"B1": 4, "C1": 6, "D1": 6}
 
     def wrong(self, **options):
         return simulation(self.CELLS, cached=self.WRONG, inputs={"A1": mc.Uniform(1, 2)}, outputs=["C1"]).run(10, seed=SEED, **options)
