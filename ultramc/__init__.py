@@ -6,6 +6,7 @@ Importing this loads no engine and sets nothing global.
 from ultramc.address import CellRef, RangeRef
 from ultramc.checking import CheckReport, check
 from ultramc.comparison import Comparison, compare
+from ultramc.correlation import KendallCorrelation, NormalScoreCorrelation, RankCorrelation
 from ultramc.distributions import (
     PERT,
     Bernoulli,
@@ -68,12 +69,14 @@ from ultramc.errors import (
 )
 from ultramc.package import ReadLimits
 from ultramc.results import Result
+from ultramc.sampling import Antithetic, LatinHypercube, Random, Sampling, Sobol
 from ultramc.simulation import Simulation
 from ultramc.storage import load
 from ultramc.workbook import Workbook
 
 __all__ = [
     "PERT",
+    "Antithetic",
     "Bernoulli",
     "Beta",
     "Binomial",
@@ -105,6 +108,8 @@ __all__ = [
     "Hypergeometric",
     "InputError",
     "IntUniform",
+    "KendallCorrelation",
+    "LatinHypercube",
     "LimitExceeded",
     "LogLogistic",
     "LogNormal",
@@ -115,16 +120,21 @@ __all__ = [
     "NegativeBinomial",
     "NoOutputs",
     "Normal",
+    "NormalScoreCorrelation",
     "Pareto",
     "Poisson",
+    "Random",
     "RangeRef",
+    "RankCorrelation",
     "Rayleigh",
     "ReadLimits",
     "ReferenceNotFound",
     "Result",
     "RunError",
+    "Sampling",
     "Simulation",
     "SimulationCancelled",
+    "Sobol",
     "StudentT",
     "Triangular",
     "UltramcError",

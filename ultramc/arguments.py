@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,18 @@ from attrs import frozen
 
 from ultramc import candidates
 from ultramc.address import CellRef, RangeRef
-from ultramc.distributions import Distribution, TimesBase
+from ultramc.compilation import Draw
+from ultramc.correlation import Correlation
+from ultramc.dialects.base import declared_outputs
+from ultramc.distributions import ByCells, Distribution, TimesBase
 from ultramc.errors import InputError, NoOutputs
 from ultramc.graph import Graph
-from ultramc.program import Builder, Operand, constant
-from ultramc.sampling import Site, whole
+from ultramc.program import constant
+from ultramc.sampling import whole
 from ultramc.workbook import Cell, Workbook
 
 Reference = str | CellRef | RangeRef
-Uncertain = Distribution | TimesBase | float
+Uncertain = Distribution | TimesBase | ByCells | float
 
 
 @frozen(eq=False)
@@ -27,28 +31,29 @@ class InputCells:
 
     label: str
     cells: RangeRef
-    laws: tuple[Distribution | float, ...]
+    laws: tuple[Distribution | ByCells | float, ...]
 
-    def draws(self) -> dict[CellRef, Callable[[Builder, Site], Operand]]:
-        """For each cell what emits its values."""
-        return {cell: _law_of(law) for cell, law in zip(self.cells.cells(), self.laws, strict=True)}
+    def by_cell(self) -> dict[CellRef, Distribution | ByCells | float]:
+        return dict(zip(self.cells.cells(), self.laws, strict=True))
+
+    def draws(self) -> dict[CellRef, Draw]:
+        """For each cell what emits its values; laws by cells are formulas of the sheet."""
+        return {cell: _law_of(law) for cell, law in self.by_cell().items() if not isinstance(law, ByCells)}
 
     def described(self) -> str:
         laws = list(dict.fromkeys(str(law) for law in self.laws))
         return laws[0] if len(laws) == 1 else f"{laws[0]} and {len(laws) - 1} more"
 
 
-def _law_of(law: Distribution | float) -> Callable[[Builder, Site], Operand]:
+def _law_of(law: Distribution | float) -> Draw:
     if isinstance(law, float):
-        return lambda builder, site: constant(law)
-    return lambda builder, site: law.emit_quantile(builder.emit, builder.emit("uniform", site=site, shape=(1, 1, 1, 1)))
+        return lambda builder, probability: constant(law)
+    return lambda builder, probability: law.at(probability()).operand
 
 
-def refuse_later(correlation: object, dialect: str | None) -> None:
-    if not (correlation is None or (isinstance(correlation, (tuple, list)) and not correlation)):
-        raise InputError("correlation= is not supported yet, and ignored it would give wrong numbers; leave it out for independent inputs")
-    if dialect is not None:
-        raise InputError(f"dialect={dialect!r}: only Excel's own draws (RAND, RANDBETWEEN) are read from the sheet yet; leave it out")
+def refuse_until(until: object) -> None:
+    if until is not None:
+        raise InputError("until= is not supported yet; run a fixed number of iterations: sim.run(100_000)")
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -58,7 +63,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
 
 def iteration_count(iterations: object) -> int:
     if iterations is None:
-        raise InputError("say how many iterations to run: sim.run(100_000)")
+        raise InputError("say how many iterations to run: sim.run(100_000); the workbook stores no number")
     return at_least_one("iterations", iterations)
 
 
@@ -85,7 +90,21 @@ def resolved_inputs(book: Workbook, given: object) -> tuple[InputCells, ...]:
     return tuple(made)
 
 
-def _law(book: Workbook, cell: CellRef, key: str, law: Uncertain) -> Distribution | float:
+def formulas_of(book: Workbook, inputs: Sequence[InputCells]) -> dict[CellRef, str]:
+    """The laws by cells, as formulas. Raises `ReferenceNotFound` and `InputError`."""
+    laws = ((cell, law) for given in inputs for cell, law in given.by_cell().items())
+    return {cell: law.formula(partial(book.resolve, sheet=cell.sheet)) for cell, law in laws if isinstance(law, ByCells)}
+
+
+def correlations(given: object) -> tuple[Correlation, ...]:
+    """One correlation, or several."""
+    listed = (given,) if isinstance(given, Correlation) else tuple(given) if isinstance(given, Iterable) else given
+    if not isinstance(listed, tuple | None) or not all(isinstance(each, Correlation) for each in listed or ()):
+        raise InputError(f"correlation={given!r}: mc.RankCorrelation(inputs, matrix), or a list of such")
+    return listed or ()
+
+
+def _law(book: Workbook, cell: CellRef, key: str, law: Uncertain) -> Distribution | ByCells | float:
     base = book.value(cell)
     is_formula = book.formula(cell) is not None
     if not is_formula and not (isinstance(base, (float, int)) and not isinstance(base, bool)):
@@ -93,7 +112,7 @@ def _law(book: Workbook, cell: CellRef, key: str, law: Uncertain) -> Distributio
         raise InputError(f"input {key!r}: {cell} {held}; an input must be a cell with a number{_nearby(book, cell)}")
     if isinstance(law, TimesBase):
         return law.resolve(base, str(cell))
-    if isinstance(law, Distribution):
+    if isinstance(law, (Distribution, ByCells)):
         return law
     if isinstance(law, (int, float, np.integer)) and not isinstance(law, bool) and np.isfinite(law):
         return float(law)
@@ -107,6 +126,8 @@ def _nearby(book: Workbook, cell: CellRef) -> str:
 
 
 def resolved_outputs(book: Workbook, given: object, graph: Graph) -> dict[str, RangeRef]:
+    if given is None and (declared := declared_outputs(graph)):
+        return declared
     if given is None:
         listed = "\n".join(f"  {_candidate(cell)}" for cell in candidates.outputs(book, graph)[:10])
         hint = f"candidates are\n{listed}" if listed else "it has no formulas"

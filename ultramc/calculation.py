@@ -20,6 +20,7 @@ from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, Plane, filled_plane
 from ultramc.lowering import Lowering
 from ultramc.program import Builder, array_of
+from ultramc.values import ExcelError
 from ultramc.workbook import Workbook
 
 
@@ -185,7 +186,7 @@ class Calculation:
             return self._keep_cached(region, place, error)
         if self.lowering.drew:
             self.drawing.add(region.index)
-            if self._has_cache(place):
+            if self._has_saved_draws(place):
                 value = self._from_cache(place)
         if self.lowering.volatile:
             self.volatile.add(region.index)
@@ -216,6 +217,12 @@ class Calculation:
     def _has_cache(self, place: RangeRef) -> bool:
         values = self.graph.book.sheet(place.sheet).values
         return all((cell.row, cell.column) in values for cell in place.cells())
+
+    def _has_saved_draws(self, place: RangeRef) -> bool:
+        """Whether an earlier draw is saved: a book saved without its add-in has `#NAME?` instead."""
+        values = self.graph.book.sheet(place.sheet).values
+        saved = (values.get((cell.row, cell.column)) for cell in place.cells())
+        return all(value is not None and value is not ExcelError.NAME for value in saved)
 
 
 def reason_of(failure: FormulaError | Pending, lost: Mapping[CellRef, FormulaError]) -> FormulaError:

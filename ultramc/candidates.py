@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
@@ -9,12 +10,12 @@ import numpy as np
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Draw
+from ultramc.distributions.probability import Probability
 from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import FormulaError
 from ultramc.graph import Graph
 from ultramc.program import Builder, Operand
-from ultramc.sampling import Site
 from ultramc.workbook import CellList, Workbook
 
 MOST = 2_000  # constants that are tried one by one
@@ -67,7 +68,7 @@ def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
 def _nudged(value: float, number: int) -> Draw:
     """The saved value, moved in the iteration of that number only."""
 
-    def draw(builder: Builder, site: Site) -> Operand:
+    def draw(builder: Builder, probability: Callable[[], Probability]) -> Operand:
         mine = builder.emit("equal", builder.emit("iteration", shape=(1, 1, 1, 1)), float(number))
         return builder.emit("select", mine, value + NUDGE * (abs(value) or 1.0), value)
 

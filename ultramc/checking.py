@@ -25,6 +25,7 @@ from ultramc.graph import Graph, Region
 from ultramc.lowering import Lowering
 from ultramc.program import Builder
 from ultramc.report import counted
+from ultramc.syntax import Call, walk
 from ultramc.values import ExcelError, Scalar, to_json
 from ultramc.workbook import Workbook
 
@@ -158,11 +159,16 @@ class _OnCaches:
                 status = UNSUPPORTED
             elif volatile:
                 status = VOLATILE
-            elif (cell.row, cell.column) not in values:
+            elif (cell.row, cell.column) not in values or (cached is ExcelError.NAME and self._calls_add_in(region)):
                 status = UNCACHED
             else:
                 status, reason = _compared(value if recalculated is None else recalculated[position], cached)
             yield CheckedCell(cell, value, cached, status, reason)
+
+    def _calls_add_in(self, region: Region) -> bool:
+        """Saved without its add-in, such a formula is `#NAME?`."""
+        added = self.lowering.graph.dialect.functions
+        return region.tree is not None and any(isinstance(node, Call) and node.name in added for node in walk(region.tree))
 
     def _reason(self, region: Region, cell: CellRef) -> str:
         if not self.reasons:

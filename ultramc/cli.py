@@ -79,7 +79,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; drawn and shown if left out")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--sampling", default="random")
+    parser.add_argument("--sampling", default="random", help="random, antithetic, latin_hypercube or sobol")
     parser.add_argument(
         "--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's"
     )

@@ -12,9 +12,9 @@ from ultramc import summary
 from ultramc.errors import InputError
 from ultramc.report import Shown, Table, error_text, number
 from ultramc.results import Input, Output, Result
-from ultramc.summary import Array, Estimate, Measured
+from ultramc.summary import Estimate, Measured, Sample
 
-_MEASURES: dict[str, Callable[[Array], Measured]] = {
+_MEASURES: dict[str, Callable[[Sample], Measured]] = {
     "mean": summary.measure_mean,
     "std": summary.measure_std,
     **{f"P{p}": partial(summary.measure_quantile, q=p / 100) for p in (5, 50, 95)},
@@ -66,12 +66,13 @@ class Comparison(Shown):
 def compare(first: Result, second: Result) -> Comparison:
     """Differences of mean, std, P5, P50 and P95 of every output cell that both results have.
 
-    With one seed, sampling and number of iterations, iterations are taken as pairs; otherwise as independent samples.
+    With one seed, sampling (with equal replicates) and number of iterations, iterations are taken as pairs; otherwise as
+    independent samples.
     """
     for given in (first, second):
         if not isinstance(given, Result):
             raise InputError(f"compare takes two results, of Simulation.run or mc.load, not {given!r:.80}")
-    paired = all(getattr(first, name) == getattr(second, name) for name in ("seed", "sampling", "iterations"))
+    paired = all(getattr(first, name) == getattr(second, name) for name in ("seed", "sampling", "together", "iterations"))
     ours, theirs = dict(first.outputs.flat()), dict(second.outputs.flat())
     common = [label for label in ours if label in theirs and (len(ours[label].ordered) or len(theirs[label].ordered))]
     rows = tuple(row for label in common for row in _differences(label, ours[label], theirs[label], paired))
@@ -81,16 +82,16 @@ def compare(first: Result, second: Result) -> Comparison:
 def _differences(label: str, first: Output, second: Output, paired: bool) -> Iterator[Difference]:
     for statistic in _MEASURES:
         a, b = _measured(first, statistic), _measured(second, statistic)
-        yield Difference(label, statistic, a[0], b[0], summary.difference(a, b, paired=paired))
+        yield Difference(label, statistic, a.value, b.value, summary.difference(a, b, paired=paired))
 
 
 def _measured(cell: Output, statistic: str) -> Measured:
     """With one influence per iteration: an excluded one has none, and the others count for more."""
-    value, influence = _MEASURES[statistic](cell.values)
+    found = _MEASURES[statistic](cell)
     valid = ~np.isnan(cell.samples)
     spread = np.zeros(len(valid))
-    spread[valid] = influence * (len(valid) / max(len(influence), 1))
-    return value, spread
+    spread[valid] = found.influence * (len(valid) / max(len(found.influence), 1))
+    return Measured(found.value, spread, summary.replicate_starts(np.arange(len(valid)), cell.column.together))
 
 
 def _difference_row(row: Difference) -> tuple[str, ...]:

@@ -6,7 +6,8 @@ cell; it is needed if an output reads it, directly or not. What is both is lower
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from functools import partial, reduce
 
 import numpy as np
 from attrs import define, field, frozen
@@ -14,16 +15,18 @@ from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation, Item, Schedule, reason_of
+from ultramc.distributions.probability import Drawn, Probability, Scored
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, rectangles
 from ultramc.lowering import Lowering, fixed_area
-from ultramc.program import Builder, Operand, Program, Ref, Slot
+from ultramc.program import Builder, Operand, Program, Ref, Slot, constant
 from ultramc.references import extent, static_areas
-from ultramc.sampling import Site
+from ultramc.sampling import Site, Tie
+from ultramc.terms import Term
 
-Draw = Callable[[Builder, Site], Operand]  # what an input cell holds, from its call site
+Draw = Callable[[Builder, Callable[[], Probability]], Operand]  # what an input cell holds, from where its call site draws
 Masks = dict[str, NDArray[np.bool_]]
 
 
@@ -36,20 +39,76 @@ class Compiled:
     grid: Grid = field(repr=False)
 
 
-def emit_uniform(builder: Builder, place: RangeRef, k: int) -> Operand:
-    """The draws of call site k of each cell of a block."""
-    shape = (place.height, place.width, 1, 1)
-    return builder.emit("uniform", site=Site(place.sheet, place.top, place.left, k), shape=shape)
+@define(eq=False)
+class ProgramDraws:
+    """Where call sites draw, as instructions. A site that is tied to others is drawn with all of them, once.
+
+    `only`: the cells that draw, None where all do; the others stay at the median.
+    """
+
+    builder: Builder
+    ties: Sequence[Tie] = ()
+    only: Container[CellRef] | None = None
+    _tied: dict[Site, tuple[Tie, int]] = field(init=False)
+    _scores: dict[Site, Term] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._tied = {site: (tie, member) for tie in self.ties for member, site in enumerate(tie.sites)}
+
+    def probability(self, place: RangeRef, k: int, correlated: bool = False) -> Probability:
+        """Of call site k of each cell of a block; `correlated`: it has to be tied. Raises Unroll where one of several cells is."""
+        if self.only is not None and place.first not in self.only:
+            return Drawn.of(Term(self.builder, constant(0.5)))
+        if place.size > 1 and any(site_of(cell, k) in self._tied for cell in (place.cells() if self._tied else ())):
+            raise Unroll
+        site = site_of(place.first, k)
+        if site in self._tied:
+            return Scored.of(self._score(site))
+        if correlated:
+            raise UnsupportedFormula("a correlation that was not found when formulas were looked through")
+        return Drawn.of(self._uniform(place, k))
+
+    def _uniform(self, place: RangeRef, k: int) -> Term:
+        shape = (place.height, place.width, 1, 1)
+        return Term(self.builder, self.builder.emit("uniform", site=site_of(place.first, k), shape=shape))
+
+    def _score(self, site: Site) -> Term:
+        if site not in self._scores:
+            self._draw_together(self._tied[site][0])
+        return self._scores[site]
+
+    def _draw_together(self, tie: Tie) -> None:
+        """Independent normal scores, combined; `permute` restores the strata where sampling has them."""
+        cell = self.builder.cell
+        independent = []
+        for site in tie.sites:
+            self.builder.cell = RangeRef(site.sheet, site.row, site.column, site.row, site.column)
+            independent.append(self._uniform(self.builder.cell, site.k).op("normal_quantile"))
+        for member, (site, weights) in enumerate(zip(tie.sites, tie.factor, strict=True)):
+            self.builder.cell = RangeRef(site.sheet, site.row, site.column, site.row, site.column)
+            parts = [weight * score for weight, score in zip(weights, independent, strict=True) if weight]
+            self._scores[site] = reduce(Term.__add__, parts).op("permute", tie=tie, member=member)
+        self.builder.cell = cell
+
+
+def site_of(cell: CellRef, k: int) -> Site:
+    return Site(cell.sheet, cell.row, cell.column, k)
 
 
 @define(eq=False)
 class Compilation:
-    """One compilation of a calculated workbook. `in_sheet` tells whether draws written in the sheet are made or frozen."""
+    """One compilation of a calculated workbook.
+
+    `in_sheet` tells whether draws written in the sheet are made or frozen; those of `drawn`, inputs that are formulas, are made.
+    `ties` are the call sites that are correlated.
+    """
 
     calculation: Calculation
     inputs: Mapping[CellRef, Draw]
     outputs: Mapping[str, RangeRef]
     in_sheet: bool
+    ties: Sequence[Tie] = ()
+    drawn: Collection[CellRef] = ()
     given: Masks = field(init=False)  # the cells of inputs
     uncertain: Masks = field(init=False)
     needed: Masks = field(init=False)
@@ -84,7 +143,7 @@ class Compilation:
         if mask.all():
             return False
         before = int(mask.sum())
-        if self.in_sheet and region.index in self.calculation.drawing:
+        if region.index in self.calculation.drawing and (self.in_sheet or any(cell in place for cell in self.drawn)):
             mask[...] = True
         else:
             for cells, windows in self._seen(region, place):
@@ -148,17 +207,15 @@ class Compilation:
         builder = Builder()
         kit = Kit(builder, self.calculation.grid.kit.texts)
         grid = self.calculation.grid.over(kit)
-        lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draw=self._draw_of(builder))
-        writer = _Writer(self, grid, lowering, self._lost())
+        draws = ProgramDraws(builder, self.ties, None if self.in_sheet else {*self.drawn, *self.inputs})
+        lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draws=draws)
+        writer = _Writer(self, grid, lowering, draws, self._lost())
         with np.errstate(all="ignore"):
             writer.inputs()
             writer.formulas()
             slots = tuple(writer.slot(label, place) for label, place in self.outputs.items())
         program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
         return Compiled(trimmed(program), writer.lowered, grid)
-
-    def _draw_of(self, builder: Builder) -> Callable[[RangeRef, int], Operand] | None:
-        return (lambda place, site: emit_uniform(builder, place, site)) if self.in_sheet else None
 
     def _lost(self) -> dict[CellRef, FormulaError]:
         """Cells of which nothing is known: neither worked out, nor saved, nor simulated."""
@@ -175,6 +232,7 @@ class _Writer:
     plan: Compilation
     grid: Grid
     lowering: Lowering
+    draws: ProgramDraws
     lost: Mapping[CellRef, FormulaError]
     lowered: int = 0
 
@@ -183,8 +241,7 @@ class _Writer:
             place = RangeRef.of(cell)
             builder = self.grid.kit.builder
             builder.cell = place
-            site = Site(cell.sheet, cell.row, cell.column, 0)
-            self.grid.write(place, self.grid.kit.settled(Value(draw(builder, site))))
+            self.grid.write(place, self.grid.kit.settled(Value(draw(builder, partial(self.draws.probability, place, 0)))))
 
     def formulas(self) -> None:
         """What outputs need as far as the base case tells, and whatever else turns out to be read when branches are lowered."""

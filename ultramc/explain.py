@@ -9,7 +9,6 @@ from attrs import frozen
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
-from ultramc.compilation import Compilation
 from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Program
@@ -71,7 +70,7 @@ def _calculated(simulation: Simulation, cell: CellRef) -> Calculation:
 
 def _program_of(simulation: Simulation, calculation: Calculation, cell: CellRef) -> Program:
     place = {str(cell): RangeRef.of(cell)}
-    return Compilation(calculation, simulation.draws_of_inputs(), place, simulation.in_sheet).compile().program
+    return simulation.compilation_of(calculation, place).compile().program
 
 
 def _cell_lines(simulation: Simulation, calculation: Calculation, cell: CellRef) -> tuple[str, ...]:

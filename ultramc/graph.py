@@ -9,16 +9,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.dialects import dialect_of
 from ultramc.errors import FormulaError, FormulaSyntaxError, UnsupportedFormula
 from ultramc.functions.kit import Area, Unroll
 from ultramc.parser import parse, relative_key
 from ultramc.references import Resolver, extent, static_areas
-from ultramc.syntax import Node
+from ultramc.syntax import Call, Node, walk
 from ultramc.workbook import Formula, Sheet, Workbook
+
+if TYPE_CHECKING:
+    from ultramc.dialects.base import Dialect
 
 
 @frozen(eq=False)
@@ -49,12 +55,15 @@ class Graph:
     book: Workbook
     regions: tuple[Region, ...]
     resolver: Resolver
+    dialect: Dialect
     _columns: dict[tuple[str, int], tuple[list[int], list[int]]] = field(repr=False)
 
     @classmethod
-    def of(cls, book: Workbook) -> Graph:
-        regions = tuple(_all_regions(book))
-        return cls(book, regions, Resolver(book), _column_index(regions))
+    def of(cls, book: Workbook, dialect: str | None = None) -> Graph:
+        """`dialect`: that of the draws in the sheet, by name; None finds it out. Raises `InputError` for one that does not exist."""
+        regions, resolver = tuple(_all_regions(book)), Resolver(book)
+        spoken = dialect_of(book, called(regions, resolver), dialect)
+        return cls(book, regions, resolver, spoken, _column_index(regions))
 
     def region_at(self, cell: CellRef) -> Region | None:
         found = list(self.overlapping(RangeRef.of(cell)))
@@ -105,6 +114,15 @@ class Graph:
         return strongly_connected(
             regions if regions is not None else range(len(self.regions)), lambda index: self.precedents(self.regions[index])
         )
+
+
+def called(regions: Iterable[Region], resolver: Resolver) -> set[str]:
+    """The names of all functions that formulas and defined names call, in capitals."""
+    trees = [region.tree for region in regions if region.tree is not None]
+    for name in resolver.book.names:
+        with suppress(FormulaSyntaxError):
+            trees.append(resolver.definition(name))
+    return {node.name for tree in trees for node in walk(tree) if isinstance(node, Call)}
 
 
 def strongly_connected(roots: Iterable[int], successors: Callable[[int], Iterable[int]]) -> list[list[int]]:

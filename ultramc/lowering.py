@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from types import GeneratorType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from attrs import evolve, field, frozen
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
+from ultramc.distributions.probability import Drawn, Probability
 from ultramc.errors import UnsupportedFormula
 from ultramc.functions import Function
 from ultramc.functions.kit import (
@@ -44,12 +45,21 @@ from ultramc.operators import arithmetic, compare, concatenate
 from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of, shape_of
 from ultramc.references import extent
 from ultramc.syntax import Node
+from ultramc.terms import Term
 from ultramc.values import ExcelError, to_text
 
 WIDEST = 4_000_000  # elements that a block of moving windows may have before it is split
 CLIPPED = 1_000  # a longer or wider reference is cut to the used cells
 
 Result = Any  # Value, Area, Areas or Lambda
+
+
+class Draws(Protocol):
+    """What a call site of a block draws. Raises Unroll where its cells have to be taken one by one."""
+
+    def probability(self, place: RangeRef, k: int, correlated: bool) -> Probability: ...
+
+
 Steps = Generator[tuple[Node, "Scope"], Result, Result]
 
 
@@ -131,10 +141,23 @@ class Call:
         """Say that a node is not evaluated, so that later call sites keep their numbers."""
         self.lowering.sites += self.lowering.draws_in(node, self.place)
 
+    def argument(self, kind: str, result: Result) -> Any:
+        """An evaluated argument as a parameter of that kind."""
+        return self.lowering.argument(self, kind, result)
+
     def draw(self) -> Operand:
         """The uniforms of this call site, one per cell of the block."""
+        return self.probability().below.operand
+
+    def probability(self, *, correlated: bool = False) -> Probability:
+        """Where this call site draws, for each cell of the block; `correlated`: the formula ties it to others."""
         self.lowering.sites += 1
-        return self.lowering.draw(self.place, self.lowering.sites - 1)
+        return self.lowering.probability(self.place, self.lowering.sites - 1, correlated)
+
+    @property
+    def in_base_case(self) -> bool:
+        """Whether nothing is drawn: a call site has its median."""
+        return self.lowering.draws is None
 
     def refuse(self, reason: str) -> UnsupportedFormula:
         return UnsupportedFormula(f"{self.function} {reason}")
@@ -153,22 +176,26 @@ class Call:
 class Lowering:
     """Evaluates the formulas of a workbook against a grid.
 
-    `draw` says what a call site yields: the base case has no draws and gives a constant. `reads` collects the areas that
+    `draws` says what a call site yields: the base case has none and gives the median. `reads` collects the areas that
     were computed by OFFSET, INDIRECT and their like. `volatile` tells that the last formula drew or read the clock, `drew` that it drew.
     """
 
-    def __init__(self, graph: Graph, grid: Grid, *, now: datetime, draw: Callable[[RangeRef, int], Operand] | None = None) -> None:
+    def __init__(self, graph: Graph, grid: Grid, *, now: datetime, draws: Draws | None = None) -> None:
+        from ultramc.dialects import own
+
         self.graph = graph
         self.resolver = graph.resolver
         self.grid = grid
         self.kit = grid.kit
         self.now = now
-        self.functions = functions.load()
+        self.added = {**own.functions(), **graph.dialect.functions}
+        self.functions = {**functions.load(), **self.added}
+        self.drawing = DRAWS | own.functions().keys() | graph.dialect.draws
         self.sites = 0
         self.volatile = False
         self.drew = False
         self.reads: list[RangeRef] = []
-        self._draw = draw
+        self.draws = draws
         self._expansions = 0
 
     def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
@@ -362,7 +389,7 @@ class Lowering:
             names = tuple(_variable(parameter) for parameter in parameters)
             return Lambda(names, sum(isinstance(parameter, syntax.Name) for parameter in parameters), body, scope)
         row = self.functions.get(node.name)
-        if row is not None and not node.prefix:
+        if row is not None and (not node.prefix or node.name in self.added):
             return self._function(row, node, scope)
         return self._invoke_name(node, scope)
 
@@ -413,10 +440,10 @@ class Lowering:
                 arguments.append(argument)
                 continue
             result = yield argument, evolve(scope, array=True) if kind == "array" and not scope.array else scope
-            arguments.append(self._argument(call, kind, result))
+            arguments.append(self.argument(call, kind, result))
         return self._applied(row, call, arguments)
 
-    def _argument(self, call: Call, kind: str, result: Result) -> Any:
+    def argument(self, call: Call, kind: str, result: Result) -> Any:
         if isinstance(result, (Lambda, PassedFunction)):
             result = call.one(result)
         if kind.startswith(("number", "integer")):
@@ -613,11 +640,11 @@ class Lowering:
 
     # chance
 
-    def draw(self, place: RangeRef, site: int) -> Operand:
+    def probability(self, place: RangeRef, site: int, correlated: bool) -> Probability:
         self.volatile = self.drew = True
-        if self._draw is None:
-            return 0.5 * ONE
-        return self._draw(place, site)
+        if self.draws is None:
+            return Drawn.of(Term(self.kit, 0.5 * ONE))
+        return self.draws.probability(place, site, correlated)
 
     def draws_in(self, node: Node, place: RangeRef) -> int:
         """How many call sites a node contains, names expanded."""
@@ -627,7 +654,7 @@ class Lowering:
             root, depth = waiting.pop()
             for part in syntax.walk(root):
                 if isinstance(part, syntax.Call):
-                    count += part.name in DRAWS
+                    count += part.name in self.drawing
                 elif isinstance(part, syntax.Name) and depth < DEEPEST_NAME:
                     definition = self.resolver.name(part, place)
                     if definition is not None:

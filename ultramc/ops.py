@@ -19,7 +19,7 @@ from attrs import frozen
 
 ResultKind = Literal["number", "mask", "tag", "same"]
 ShapeRule = Literal[
-    "elementwise", "reduce", "window", "transpose", "join", "gather", "search", "sort", "source", "scalar_call", "repeat", "loop"
+    "elementwise", "reduce", "window", "transpose", "join", "gather", "search", "sort", "tied", "source", "scalar_call", "repeat", "loop"
 ]
 
 
@@ -39,8 +39,16 @@ SPECIAL = 1e-11  # inverse incomplete functions end on different iterates
 
 _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     # sources
-    ("uniform", 0, "number", "source", EXACT, "the draws of the call sites of a block, in (0, 1)"),
+    ("uniform", 0, "number", "source", EXACT, "the draws of the call sites of a block, in (0, 1), made as the job's sampling says"),
     ("iteration", 0, "number", "source", EXACT, "the absolute index of the iteration"),
+    (
+        "permute",
+        1,
+        "number",
+        "tied",
+        EXACT,
+        "the operand, a normal score of tied call sites; where sampling has strata, the score in the stratum of its rank",
+    ),
     # choice
     ("select", 3, "same", "elementwise", EXACT, "the second operand where the mask holds, else the third"),
     ("and", 2, "mask", "elementwise", EXACT, "both"),
@@ -127,6 +135,14 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("gamma_q_inverse", 2, "number", "elementwise", SPECIAL, "x with Q(a, x) = q"),
     ("beta_i", 3, "number", "elementwise", SPECIAL, "regularised incomplete beta I(a, b, x)"),
     ("beta_i_inverse", 3, "number", "elementwise", SPECIAL, "x with I(a, b, x) = p"),
+    (
+        "piecewise",
+        2,
+        "number",
+        "elementwise",
+        EXACT,
+        "the quantile that the attribute `pieces` holds as polynomials, at P(X ≤ x) and 1 - P(X ≤ x)",
+    ),
     # reduction over the cells of an array
     ("sum", 1, "number", "reduce", EXACT, "left to right, accumulating"),
     ("product", 1, "number", "reduce", EXACT, "left to right, accumulating"),

@@ -70,7 +70,7 @@ def tornado(table: Tornado) -> Figure:
     axes.invert_yaxis()
     axes.axvline(0, color=INK, linewidth=0.9)
     axes.set_xlim(*_correlation_range(values))
-    axes.set_xlabel("rank correlation, with 95 % interval")
+    axes.set_xlabel("rank correlation" + (", with 95 % interval" if any(row.correlation.confidence_interval for row in shown) else ""))
     hidden = len(table.sensitivities) - len(shown)
     remarks = [counted(table.iterations, "iteration"), *([f"{hidden} weaker inputs not shown"] if hidden else ())]
     _titled(axes, f"What moves {printable(table.output, 60)}", " · ".join([*remarks, *_left_out(table)]))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ultramc.address import RangeRef
 from ultramc.engines import array
 from ultramc.ops import OPS
+from ultramc.sampling import Site
 
 Shape = tuple[int, int, int, int]
 Interval = tuple[float, float]
@@ -106,6 +107,11 @@ class Program:
             found.setdefault(instruction.op, instruction)
         return found
 
+    def sites(self) -> tuple[Site, ...]:
+        """All call sites, bodies included: one for each cell of the blocks that draw."""
+        drawing = [instruction for instruction in _all_instructions(self.instructions) if instruction.op == "uniform"]
+        return tuple(site for instruction in drawing for site in _sites_of(instruction))
+
     def __str__(self) -> str:
         lines = _lines(self.instructions, indent="")
         lines += [f"output {slot.label} = {_name(slot.payload)}{_tag_text(slot)}" for slot in self.outputs]
@@ -118,6 +124,12 @@ class Program:
             _check(instruction, defined)
         for slot in self.outputs:
             _check_slot(slot, defined)
+
+
+def _sites_of(instruction: Instruction) -> Iterator[Site]:
+    site: Site = instruction.attributes["site"]
+    rows, columns = instruction.result.shape[:2]
+    return (Site(site.sheet, site.row + row, site.column + column, site.k) for row in range(rows) for column in range(columns))
 
 
 def _all_instructions(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
@@ -149,6 +161,7 @@ def _check(instruction: Instruction, defined: set[int]) -> None:
 _TAKES = {
     **dict.fromkeys(("and", "or", "not", "any", "all", "count", "first_true", "last_true"), "mask"),
     **dict.fromkeys(("kind_is", "first_error", "first_error_of"), "tag"),
+    "piecewise": "number",
 }
 
 
@@ -174,6 +187,8 @@ def _check_result(instruction: Instruction, where: str) -> None:
         array.check_window(shape_of(operands[0]), **attributes)
     if op == "join":
         _check_join(instruction, where)
+    if op == "piecewise" and not hasattr(attributes.get("pieces"), "coefficients"):
+        raise ValueError(f"{where}: without its attribute `pieces`")
 
 
 def _check_join(instruction: Instruction, where: str) -> None:
@@ -410,6 +425,7 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
     "erfc": lambda x: (0.0, 2.0),
     "normal_cdf": lambda x: (0.0, 1.0),
     "normal_quantile": lambda u: (-8.3, 8.3) if u[0] >= 2.0**-53 and u[1] <= 1 - 2.0**-53 else EVERYTHING,
+    "permute": lambda x: (min(x[0], -8.3), max(x[1], 8.3)),
     "minimum": _keep,
     "maximum": _keep,
     "window": _keep,
@@ -421,7 +437,10 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
 }
 
 
-def _interval(op: str, operands: Sequence[Operand], shape: Shape) -> Interval:
+def _interval(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Interval:
+    if op == "piecewise":
+        interval: Interval = attributes["pieces"].interval
+        return interval
     intervals = [interval_of(operand) for operand in operands]
     if op == "sum":
         return _sum(intervals[0], math.prod(shape_of(operands[0])[2:]))
@@ -537,7 +556,7 @@ class Builder:
             return known
         shape = result_shape(op, values, attributes)
         kind = result_kind(op, values, attributes)
-        interval = _interval(op, values, shape) if kind == "number" else EVERYTHING
+        interval = _interval(op, values, attributes) if kind == "number" else EVERYTHING
         ref = Ref(self.fresh(), shape, kind, interval)
         self.instructions.append(Instruction(op, values, (ref,), self.cell, attributes))
         self._seen[key] = ref
@@ -716,7 +735,7 @@ def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, 
     if rule == "search":
         blocks = np.broadcast_shapes(shapes[0][:2], shapes[1][:2])
         return (blocks[0], blocks[1], *shapes[0][2:])
-    if rule == "sort":
+    if rule in ("sort", "tied"):
         return shapes[0]
     shape: Shape = attributes["shape"]
     return shape

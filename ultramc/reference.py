@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from ultramc.engines.base import Job
 from ultramc.errors import EngineValidationError
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape
-from ultramc.sampling import Site, uniforms
+from ultramc.sampling import Site, restored
 from ultramc.values import FIRST_ERROR, ExcelError, Scalar
+
+if TYPE_CHECKING:
+    from ultramc.distributions.chebyshev import Pieces
 
 MOST_ELEMENTS = 1_000_000  # of instructions; a program of more is confirmed on fewer iterations, one at least
 RTOL = 1e-9
@@ -244,9 +247,16 @@ class Interpreter:
 
         def draw(r: int, c: int, h: int, w: int) -> float:
             place = Site(site.sheet, site.row + r, site.column + c, site.k)
-            return float(uniforms(self.job.seed, place, self.iteration, 1)[0])
+            return float(self.job.uniforms(place, self.iteration, 1)[0])
 
         return [_each(instruction.result.shape, draw)]
+
+    def _permute(self, instruction: Instruction, operands: list[Cells], values: dict[int, Cells]) -> list[Cells]:
+        if not self.job.restores_strata:
+            return operands
+        score = np.empty(1)
+        restored(self.job, instruction.attributes["tie"], instruction.attributes["member"], self.iteration, score)
+        return [Cells((1, 1, 1, 1), score.tolist())]
 
     def _iteration(self, instruction: Instruction, operands: list[Cells], values: dict[int, Cells]) -> list[Cells]:
         return [Cells((1, 1, 1, 1), [float(self.iteration)])]
@@ -308,6 +318,7 @@ class Interpreter:
 
 _WITH_CONTEXT: dict[str, Callable[[Interpreter, Instruction, list[Cells], dict[int, Cells]], list[Cells]]] = {
     "uniform": Interpreter._uniform,
+    "permute": Interpreter._permute,
     "iteration": Interpreter._iteration,
     "loop": Interpreter._loop,
     "repeat": Interpreter._repeat,
@@ -371,6 +382,25 @@ def _search(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     return _each(shape, lambda r, c, h, w: float(sum(item < x.at(r, c, h, w) for item in table.array(r, c))))
 
 
+def _piecewise(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
+    return _each(shape, lambda *place: _piece(float(operands[0].at(*place)), float(operands[1].at(*place)), a["pieces"]))
+
+
+def _piece(below: float, above: float, pieces: Pieces) -> float:
+    if math.isnan(below) or math.isnan(above):
+        return math.nan
+    tail = min(max(min(below, above), 2.0**-53), 0.5)
+    mantissa, exponent = math.frexp(tail)  # 0.5 ≤ mantissa < 1, -52 ≤ exponent ≤ 0
+    scaled = mantissa * 2 * pieces.parts
+    part = math.floor(scaled)
+    t = 2 * (scaled - part) - 1
+    column = (exponent + 52) * pieces.parts + (part - pieces.parts) + (pieces.side if above < below else 0)
+    coefficients: list[float] = pieces.coefficients[::-1, column].tolist()
+    value = reduce(lambda total, coefficient: total * t + coefficient, coefficients)
+    least, largest = pieces.interval
+    return min(max(value, least), largest)
+
+
 _SHAPES: dict[str, Callable[[Shape, list[Cells], Mapping[str, Any]], Cells]] = {
     "window": _window,
     "transpose": _transpose,
@@ -379,6 +409,7 @@ _SHAPES: dict[str, Callable[[Shape, list[Cells], Mapping[str, Any]], Cells]] = {
     "gather": _gather,
     "sort": _sort,
     "search": _search,
+    "piecewise": _piecewise,
     "kind_is": lambda shape, operands, a: _each(shape, lambda *place: bool(a["kinds"] >> int(operands[0].at(*place)) & 1)),
 }
 

@@ -4,6 +4,7 @@
 
 A variable of one cell answers with an `Estimate`, one of several cells with a float64 array of one number per cell, in sheet
 order. Iterations that ended in an error or a text are left out of every statistic, counted, and named in every repr.
+Standard errors and intervals come from the independent replicates of a run, see `summary`; one replicate has none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ultramc.address import CellRef, parse_area, split_sheet
 from ultramc.errors import InputError, ReferenceNotFound
 from ultramc.report import Shape, Shown, Table, counted, error_text, number, printable
 from ultramc.sensitivity import Tornado, tornado
-from ultramc.summary import Array, Estimate, Tail
+from ultramc.summary import Array, Estimate, Sample, Starts, Tail
 from ultramc.values import ERROR_NAMES, FIRST_ERROR, ExcelError, Kind, Scalar, error_of, to_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Column:
 
     `samples`: float64 (iterations, cells), cells in row-major order; NaN where the iteration ended in an error, the code of
     its text where it is text. `tags`: uint8 `Kind` numbers of the same shape, None where all are numbers. `texts`: what the
-    codes stand for. `base`: the saved values of the cells. ValueError where shapes disagree.
+    codes stand for. `base`: the saved values of the cells. `together`: how many iterations, consecutive from the first on, form
+    one replicate; the last is shorter in a run that was cancelled. ValueError where shapes disagree.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Column:
     tags: NDArray[np.uint8] | None = field(default=None, repr=False)
     texts: tuple[str, ...] = field(default=(), repr=False)
     base: tuple[Scalar, ...] = field(default=(), repr=False)
+    together: int = 1
 
     def __attrs_post_init__(self) -> None:
         rows, columns = self.shape
@@ -65,6 +68,8 @@ class Column:
             raise ValueError(f"{self.label}: tags of shape {self.tags.shape} for samples of shape {self.samples.shape}")
         if self.base and len(self.base) != len(self.cells):
             raise ValueError(f"{self.label}: {len(self.base)} saved values for {len(self.cells)} cells")
+        if not isinstance(self.together, int) or self.together < 1:
+            raise ValueError(f"{self.label}: replicates of {self.together!r} iterations")
 
     def at(self, index: int) -> Column:
         """The column of one of its cells, as views."""
@@ -77,6 +82,7 @@ class Column:
             tags=None if self.tags is None else self.tags[:, place],
             texts=self.texts,
             base=self.base[place],
+            together=self.together,
         )
 
 
@@ -157,6 +163,13 @@ class Variable(Shown):
         """`values` in ascending order."""
         return np.sort(self.values)
 
+    @property
+    def starts(self) -> Starts | None:
+        """Index in `values` of the first of each replicate; None where iterations are independent. InputError for several cells."""
+        numeric = self._one("starts")._numeric
+        iterations = np.arange(self.iterations) if numeric is None else np.flatnonzero(numeric)
+        return summary.replicate_starts(iterations, self.column.together)
+
     @cached_property
     def excluded(self) -> dict[str, int]:
         """Samples that are no numbers, counted by reason: an error, "text", or "not a number". The commonest first."""
@@ -186,15 +199,15 @@ class Variable(Shown):
 
     # Statistics.
 
-    def _each(self, statistic: Callable[[Array], Any], *, ordered: bool = False) -> Statistic:
-        found = [statistic(cell.ordered if ordered else cell.values) for cell in self.cells]
+    def _each(self, statistic: Callable[[Sample], Any]) -> Statistic:
+        found = list(map(statistic, self.cells))
         return found[0] if len(found) == 1 else np.array(found)
 
-    def _at_each(self, statistic: Callable[[Array, float], Estimate], points: ArrayLike) -> Statistic:
+    def _at_each(self, statistic: Callable[[Sample, float], Estimate], points: ArrayLike) -> Statistic:
         """A statistic at one point, or at a sequence of them (the last axis of the answer)."""
         if np.ndim(points) == 0:
-            return self._each(lambda ordered: statistic(ordered, float(points)), ordered=True)  # type: ignore[arg-type]
-        return self._each(lambda ordered: np.array([statistic(ordered, point) for point in np.asarray(points, float)]), ordered=True)
+            return self._each(lambda cell: statistic(cell, float(points)))  # type: ignore[arg-type]
+        return self._each(lambda cell: np.array([statistic(cell, point) for point in np.asarray(points, float)]))
 
     @property
     def mean(self) -> Statistic:
@@ -222,11 +235,11 @@ class Variable(Shown):
 
     @property
     def minimum(self) -> Statistic:
-        return self._each(lambda ordered: summary.extreme(ordered, 0), ordered=True)
+        return self._each(lambda cell: summary.extreme(cell, 0))
 
     @property
     def maximum(self) -> Statistic:
-        return self._each(lambda ordered: summary.extreme(ordered, -1), ordered=True)
+        return self._each(lambda cell: summary.extreme(cell, -1))
 
     @property
     def median(self) -> Statistic:
@@ -234,8 +247,8 @@ class Variable(Shown):
 
     @property
     def standard_error(self) -> Any:
-        """Of the mean; None for fewer than two values."""
-        return self._each(lambda values: summary.mean(values).standard_error)
+        """Of the mean; None for fewer than two replicates (independent iterations are one each)."""
+        return self._each(lambda cell: summary.mean(cell).standard_error)
 
     def quantile(self, q: ArrayLike) -> Statistic:
         """The value that a share q of the samples does not exceed, 0 ≤ q ≤ 1; linear between samples. InputError for another q."""
@@ -253,14 +266,14 @@ class Variable(Shown):
         The observation on the boundary counts with the fraction that the share needs (Acerbi & Tasche 2002).
         InputError unless 0 ≤ level < 1 and the tail is one of the two.
         """
-        return self._each(lambda ordered: summary.cvar(ordered, level, tail), ordered=True)
+        return self._each(lambda cell: summary.cvar(cell, level, tail))
 
     def probability_below(self, threshold: ArrayLike) -> Statistic:
-        """P(X ≤ threshold), with Wilson's interval."""
+        """P(X ≤ threshold), with Wilson's interval, or Student's of replicates."""
         return self._at_each(summary.probability_below, _numbers("probability_below", threshold))
 
     def probability_above(self, threshold: ArrayLike) -> Statistic:
-        """P(X > threshold), with Wilson's interval."""
+        """P(X > threshold), with Wilson's interval, or Student's of replicates."""
         return self._at_each(summary.probability_above, _numbers("probability_above", threshold))
 
     def histogram(self, bins: int | Literal["auto"] = "auto") -> tuple[NDArray[np.int64], Array]:
@@ -422,10 +435,20 @@ class Result(Shown):
     def __iter__(self) -> Iterator[str]:
         return iter(self.outputs)
 
+    @property
+    def together(self) -> int:
+        """How many iterations form one replicate: 1 where all are independent, 2 for antithetic pairs."""
+        return max((variable.column.together for variable in (*self.outputs.values(), *self.inputs.values())), default=1)
+
+    @property
+    def replicates(self) -> int:
+        """Independent replicates, of which standard errors are made; an unfinished one, of a run that was cancelled, counts."""
+        return math.ceil(self.iterations / self.together)
+
     def tornado(self, output: Label) -> Tornado:
         """Rank correlation of every input cell with one output cell. InputError for an output of several cells."""
         chosen = self.outputs[output]._one("tornado")
-        return tornado(chosen.label, chosen.samples, {label: variable.samples for label, variable in self.inputs.flat()})
+        return tornado(chosen.label, chosen.samples, {label: variable.samples for label, variable in self.inputs.flat()}, self.together)
 
     # Export.
 
@@ -433,6 +456,7 @@ class Result(Shown):
         """Statistics and provenance, JSON-ready: numbers that are unknown are None."""
         return {
             **{name: getattr(self, name) for name in PLAIN},
+            "replicates": self.replicates,
             "warnings": list(self.warnings),
             "inputs": {label: {"cell": str(cell.references[0]), "distribution": cell.distribution} for label, cell in self.inputs.flat()},
             "outputs": {label: cell.to_json() for label, cell in self.outputs.flat()},
@@ -473,7 +497,7 @@ class Result(Shown):
 
     @property
     def _draws(self) -> str:
-        return f"seed {self.seed}, {self.sampling} sampling"
+        return f"seed {self.seed}, {self.sampling} sampling{_replicates(self.iterations, self.together)}"
 
     def table(self) -> Table:
         cells = list(self.outputs.flat())
@@ -601,7 +625,16 @@ def _title(variable: Variable) -> str:
 
 
 def _extent(variable: Variable) -> str:
-    return counted(variable.iterations, "iteration")
+    return counted(variable.iterations, "iteration") + _replicates(variable.iterations, variable.column.together)
+
+
+def _replicates(iterations: int, together: int) -> str:
+    """Such as " in 16 replicates of 625"; empty where iterations are independent."""
+    if together == 1:
+        return ""
+    if iterations <= together:
+        return " in one replicate: standard errors unknown"
+    return f" in {math.ceil(iterations / together):,} replicates of {together:,}"
 
 
 def _remarks(variables: Iterable[Variable]) -> Iterator[str]:

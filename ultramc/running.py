@@ -104,13 +104,13 @@ class Run:
             iterations=done,
             engine=self.engine.name,
             seed=self.job.seed,
-            sampling=self.job.sampling,
+            sampling=self.job.sampling.name,
             elapsed=time.perf_counter() - self.started,
             workbook=simulation.workbook.file_name,
             workbook_sha256=simulation.workbook.sha256,
             outputs={label: Output(columns[label], inputs) for label in simulation.outputs},
             inputs=inputs,
-            warnings=simulation.warnings,
+            warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job)),
             check=self.checked,
             versions=versions(),
         )
@@ -132,7 +132,8 @@ class Run:
             samples[tags >= FIRST_ERROR] = np.nan
         cells = tuple(slot.cells.cells())
         base = tuple(self.simulation.workbook.value(cell) for cell in cells)
-        return Column(label, cells, (slot.cells.height, slot.cells.width), samples, tags, self.simulation.compiled.program.texts, base)
+        shape, texts = (slot.cells.height, slot.cells.width), self.simulation.compiled.program.texts
+        return Column(label, cells, shape, samples, tags, texts, base, together=self.job.together)
 
 
 def _counts(errors: Mapping[str, int]) -> str:

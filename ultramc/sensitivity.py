@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from ultramc.errors import InputError, optional
 from ultramc.report import Bar, Shown, Table, counted, number
-from ultramc.summary import Array, Estimate, Interval, normal_quantile
+from ultramc.summary import Array, Estimate, Interval, Measured, Starts, critical_value, replicate_starts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +21,21 @@ if TYPE_CHECKING:
 
 def ranks(values: Array) -> Array:
     """Ranks from 1, ties given their mean rank; shape (n,)."""
+    order, starts, lengths = _ties(values)
+    return _spread(starts + (lengths + 1) / 2, order, lengths)
+
+
+def _ties(values: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The ascending order, and where in it each run of equal values starts, and how long it is."""
     order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=np.nan))  # NaN differs from every first value
-    lengths = np.diff(starts, append=len(values))
-    result = np.empty(len(values))
-    result[order] = np.repeat(starts + (lengths + 1) / 2, lengths)
+    starts = np.flatnonzero(np.diff(values[order], prepend=np.nan))  # NaN differs from every first value
+    return order, starts, np.diff(starts, append=len(values))
+
+
+def _spread(each: Array, order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Array:
+    """What each run of ties has, given to its members; shape (n,)."""
+    result = np.empty(len(order))
+    result[order] = np.repeat(each, lengths)
     return result
 
 
@@ -36,28 +46,59 @@ def correlation(x: Array, y: Array) -> float:
     return min(max(float(np.sum(x * y)) / scale, -1.0), 1.0) if scale else math.nan
 
 
-def rank_correlation(x: Array, y: Array) -> Estimate:
-    """Spearman's rank correlation of two samples of one length, with ties.
+def rank_correlation(x: Array, y: Array, starts: Starts | None = None) -> Estimate:
+    """Spearman's rank correlation of two samples of one length, with ties; `starts` as in `summary.Sample`.
 
     The interval is Fisher's with the variance of Bonett & Wright ("Sample size requirements for estimating Pearson, Kendall
-    and Spearman correlations", Psychometrika 2000); None below four pairs. NaN where either sample is constant.
+    and Spearman correlations", Psychometrika 2000), or of replicates with that of their influences; None below four pairs, and
+    below two replicates. NaN where either sample is constant.
     """
-    return _ranked_correlation(ranks(x), ranks(y))
+    return _ranked_correlation(ranks(x), ranks(y), starts)
 
 
-def _ranked_correlation(x: Array, y: Array) -> Estimate:
+def _ranked_correlation(x: Array, y: Array, starts: Starts | None) -> Estimate:
     n = len(x)
     r = correlation(x, y) if n > 1 else math.nan
     if n < 4 or math.isnan(r):
         return Estimate(r)
+    if starts is not None:
+        return _replicated_correlation(Measured(r, _influence(x, y, r), starts))
     error = math.sqrt((1 + r * r / 2) / (n - 3))
-    return Estimate(r, error * (1 - r * r), partial(_fisher, r, error))
+    return Estimate(r, error * (1 - r * r), partial(_fisher, r, error, math.inf))
 
 
-def _fisher(r: float, error: float, level: float) -> Interval:
+def _replicated_correlation(measured: Measured) -> Estimate:
+    r, error = measured.value, measured.standard_error
+    if error is None:
+        return Estimate(r)
+    # The derivative of Fisher's transform is 1 / (1 − r²).
+    return Estimate(r, error, partial(_fisher, r, error / (1 - r * r) if abs(r) < 1 else 0.0, measured.degrees))
+
+
+def _influence(x: Array, y: Array, r: float) -> Array:
+    """Of each pair of ranks on their correlation r, shape (n,); an observation also moves the ranks of all above it.
+
+    Croux & Dehon, "Influence functions of the Spearman and Kendall correlation measures", Stat. Methods Appl. 2010.
+    """
+    u, v = x - np.mean(x), y - np.mean(y)
+    size = math.sqrt(float(np.mean(u * u))), math.sqrt(float(np.mean(v * v)))
+    u, v = u / size[0], v / size[1]
+    moved = _moved(x, v - r * u) / size[0] + _moved(y, u - r * v) / size[1]
+    influence = u * v - r * (u * u + v * v) / 2 + moved
+    return influence - np.mean(influence)
+
+
+def _moved(ranked: Array, weights: Array) -> Array:
+    """Of each observation: the sum of the weights of those that rank above it, and half of those that tie; shape (n,)."""
+    order, starts, lengths = _ties(ranked)
+    tied = np.add.reduceat(weights[order], starts)
+    return _spread(np.sum(tied) - np.cumsum(tied) + tied / 2, order, lengths)
+
+
+def _fisher(r: float, error: float, degrees: float, level: float) -> Interval:
     if abs(r) == 1:
         return r, r
-    half = normal_quantile(level) * error
+    half = critical_value(degrees, level) * error
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
@@ -110,11 +151,14 @@ class Tornado(Shown):
         )
 
 
-def tornado(output: str, samples: Array, inputs: Mapping[str, Array]) -> Tornado:
-    """Rank correlation of `samples`, shape (iterations,), with each of `inputs`, of the same shape; NaN marks failed iterations."""
+def tornado(output: str, samples: Array, inputs: Mapping[str, Array], together: int = 1) -> Tornado:
+    """Rank correlation of `samples`, shape (iterations,), with each of `inputs`, of the same shape; NaN marks failed iterations.
+
+    `together` consecutive iterations form one replicate.
+    """
     usable = ~np.isnan(samples)
     output_ranks = ranks(samples[usable])
-    found = {label: _correlation_where_valid(values, samples, usable, output_ranks) for label, values in inputs.items()}
+    found = {label: _correlation_where_valid(values, samples, usable, output_ranks, together) for label, values in inputs.items()}
     defined = [Sensitivity(label, value) for label, value in found.items() if not math.isnan(value)]
     return Tornado(
         output=output,
@@ -124,11 +168,12 @@ def tornado(output: str, samples: Array, inputs: Mapping[str, Array]) -> Tornado
     )
 
 
-def _correlation_where_valid(values: Array, samples: Array, usable: Any, output_ranks: Array) -> Estimate:
+def _correlation_where_valid(values: Array, samples: Array, usable: Any, output_ranks: Array, together: int) -> Estimate:
     both = usable & ~np.isnan(values)
+    starts = replicate_starts(np.flatnonzero(both), together)
     if np.count_nonzero(both) == len(output_ranks):
-        return _ranked_correlation(ranks(values[usable]), output_ranks)
-    return rank_correlation(values[both], samples[both])
+        return _ranked_correlation(ranks(values[usable]), output_ranks, starts)
+    return rank_correlation(values[both], samples[both], starts)
 
 
 def _reason(values: Array, samples: Array) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
-
-import numpy as np
 
 from ultramc import checking
 from ultramc.address import CellRef, RangeRef
@@ -18,25 +16,31 @@ from ultramc.arguments import (
     at_least_one,
     bytes_of,
     check_choice,
+    correlations,
+    formulas_of,
     free_memory,
     iteration_count,
-    refuse_later,
+    refuse_until,
     resolved_inputs,
     resolved_outputs,
 )
 from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Compiled, trimmed
+from ultramc.correlation import Correlation
+from ultramc.dialects.base import Settings, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Job, chunk_iterations
+from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.graph import Graph
 from ultramc.logs import log
-from ultramc.program import Builder, Operand, Program, Ref
+from ultramc.program import Program, Ref
 from ultramc.report import counted
 from ultramc.results import Result
 from ultramc.running import HIDDEN, Run
-from ultramc.sampling import Site, check_sampling, check_seed, new_seed, uniforms
+from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, whole
+from ultramc.ties import tied
 from ultramc.workbook import Workbook
 
 if TYPE_CHECKING:
@@ -52,7 +56,9 @@ class Simulation:
 
     `workbook`: a `Workbook`, path, bytes or binary file. `inputs`: cell, range (an independent input per cell) or defined
     name → a distribution, or a number that fixes it. `outputs`: cells, ranges or names, or {label: reference}.
-    `in_sheet=False` freezes draws that are written in the sheet at their saved values. `progress=True` shows a bar in each run.
+    `correlation`: `RankCorrelation` and its like, one or several. `in_sheet=False` freezes draws that are written in the sheet at
+    their saved values; `dialect`: how they are written, "@RISK" or "plain Excel", found out where it is None.
+    `progress=True` shows a bar in each run.
 
     Raises UltramcError's children: ReferenceNotFound, InputError, NoOutputs, FormulaError where a formula between inputs
     and outputs is not supported. What it accepts can run. Immutable; may be used by several threads.
@@ -64,23 +70,34 @@ class Simulation:
         *,
         inputs: Mapping[Any, Uncertain] | None = None,
         outputs: Sequence[Reference] | Mapping[str, Reference] | Reference | None = None,
-        correlation: object = (),
+        correlation: Correlation | Sequence[Correlation] = (),
         in_sheet: bool = True,
         dialect: str | None = None,
         progress: Progress = False,
         now: datetime | None = None,
     ) -> None:
-        refuse_later(correlation, dialect)
         self.workbook = workbook if isinstance(workbook, Workbook) else Workbook(workbook)
         self.progress = progress
         self.now = now or datetime.now()
         self.in_sheet = in_sheet
-        self._arguments = {"inputs": inputs, "outputs": outputs, "in_sheet": in_sheet, "progress": progress, "now": self.now}
-        self.graph = Graph.of(self.workbook)
+        self._arguments = {
+            "inputs": inputs,
+            "outputs": outputs,
+            "correlation": correlation,
+            "in_sheet": in_sheet,
+            "dialect": dialect,
+            "progress": progress,
+            "now": self.now,
+        }
         self.inputs = resolved_inputs(self.workbook, inputs or {})
+        self._formulas = formulas_of(self.workbook, self.inputs)
+        self.graph = Graph.of(self.workbook.with_formulas(self._formulas), dialect)
+        self.settings = self.graph.dialect.settings(self.workbook) if in_sheet else Settings()
         self.outputs = resolved_outputs(self.workbook, outputs, self.graph)
         self.calculation = Calculation.of(self.graph, now=self.now)
         self.calculation.propagate(self._needed_regions())
+        self._refuse_what_is_not_understood()
+        self.tied = tied(self.calculation, correlations(correlation), self._has_law(), in_sheet)
         self.compiled: Compiled = self._compilation.compile()
         self.warnings = self._warnings()
 
@@ -92,17 +109,20 @@ class Simulation:
         *,
         engine: str | Engine = "auto",
         seed: int | None = None,
-        sampling: str = "random",
+        sampling: str | Sampling | None = None,
         check: Literal["raise", "warn", "off"] = "raise",
         validate: bool = True,
         on_error: Literal["exclude", "raise"] = "exclude",
         progress: Progress | None = None,
         chunk: int | None = None,
         memory_limit: int | str | None = None,
+        until: object = None,
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
-        `seed`: 0 ≤ seed < 2^64; None draws one and records it. `check`: what to do where the recalculated base case differs
+        `iterations`, `seed` and `sampling` are those that the author of the workbook stored, where they are None. `seed`:
+        0 ≤ seed < 2^64; else one is drawn and recorded. `sampling`: "random", "antithetic", "latin_hypercube", "sobol", or
+        an object such as `LatinHypercube(replicates=10)`. `check`: what to do where the recalculated base case differs
         from Excel's cached values: "raise" a CheckError before anything runs, "warn" or "off". `on_error`: "exclude" leaves
         iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `chunk`: iterations
         computed at once (default: as the engine likes); it never changes a result. `memory_limit`: bytes or "2GB" for buffers
@@ -113,7 +133,8 @@ class Simulation:
         """
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
-        job = Job(new_seed() if seed is None else check_seed(seed), iteration_count(iterations), check_sampling(sampling))
+        refuse_until(until)
+        job = self._run_job(iterations, seed, sampling)
         chosen = registry.engine(engine)
         checked = self._checked(check)
         executable = chosen.compile(self.compiled.program)
@@ -131,18 +152,33 @@ class Simulation:
         """The cells that the outputs depend on, recalculated and compared with what Excel cached."""
         return self._report
 
-    def draws(self, reference: Reference, *, first: int = 0, count: int, seed: int, sampling: str = "random") -> Any:
-        """Iterations `first` to `first + count` of one input's draws, float64 (count,), without running the model."""
-        check_sampling(sampling)
+    def draws(
+        self,
+        reference: Reference,
+        *,
+        first: int = 0,
+        count: int,
+        seed: int,
+        sampling: str | Sampling = "random",
+        iterations: int | None = None,
+    ) -> Any:
+        """Iterations `first` to `first + count` of one input's draws, float64 (count,), without running the model.
+
+        `iterations`: those of the whole run, on which Latin hypercube and Sobol draws depend. Raises InputError where it is missing.
+        """
+        job = self._job(seed, _length(sampling_of(sampling), iterations), sampling)
         cell = self.workbook.resolve(reference).first
-        for given in self.inputs:
-            if cell in given.cells:
-                law = given.laws[list(given.cells.cells()).index(cell)]
-                if isinstance(law, float):
-                    return np.full(count, law)
-                return law.quantile(uniforms(check_seed(seed), Site(cell.sheet, cell.row, cell.column), first, count))
-        labels = ", ".join(given.label for given in self.inputs)
-        raise InputError(f"{cell} is no input of this simulation; its inputs are {labels or 'none'}")
+        if cell not in self._has_law() and cell not in self.call_sites:
+            labels = ", ".join(given.label for given in self.inputs)
+            raise InputError(f"{cell} is no input of this simulation; its inputs are {labels or 'none'}")
+        start, length = whole("first", first), whole("count", count)
+        if not 0 <= start <= start + length <= job.iterations:
+            raise InputError(
+                f"iterations from first={start}, count={length}: both at least 0, and first + count at most {job.iterations:_}"
+            )
+        program = self.compilation_of(self.calculation, {"draws": RangeRef.of(cell)}).compile().program
+        engine = NumPyEngine()
+        return engine.run(engine.compile(program), job, start, length).payloads[0][0]
 
     def explain(self, reference: Reference) -> Explanation:
         """The way of one cell, stop by stop, with sample values."""
@@ -168,10 +204,24 @@ class Simulation:
             places[f"{HIDDEN}{cell}"] = RangeRef.of(cell)
         for given in self.inputs:
             places[f"{HIDDEN}{given.label}"] = given.cells
-        return Compilation(self.calculation, self.draws_of_inputs(), places, self.in_sheet)
+        return self.compilation_of(self.calculation, places)
 
-    def draws_of_inputs(self) -> dict[CellRef, Callable[[Builder, Site], Operand]]:
-        return {cell: draw for given in self.inputs for cell, draw in given.draws().items()}
+    def compilation_of(self, calculation: Calculation, places: Mapping[str, RangeRef]) -> Compilation:
+        """A compilation of other outputs, with the draws of this simulation."""
+        draws = {cell: draw for given in self.inputs for cell, draw in given.draws().items()}
+        return Compilation(calculation, draws, places, self.in_sheet, [each.tie for each in self.tied], self._formulas)
+
+    def _has_law(self) -> dict[CellRef, bool]:
+        """Whether each input cell has a distribution, or is fixed."""
+        return {cell: not isinstance(law, float) for given in self.inputs for cell, law in given.by_cell().items()}
+
+    def _refuse_what_is_not_understood(self) -> None:
+        """A draw that an output reads and that is not understood would be a constant that looks simulated."""
+        given = self._has_law()
+        for place, error in self.calculation.unsupported.items() if self.in_sheet else ():
+            region = self.graph.region_at(place.first)
+            if region is not None and place.first not in given and speaks_of_chance(region.tree, self.calculation.lowering.drawing):
+                raise error
 
     @cached_property
     def call_sites(self) -> list[CellRef]:
@@ -188,7 +238,7 @@ class Simulation:
         return self.call_sites[:KEPT_CALL_SITES]
 
     def _warnings(self) -> tuple[str, ...]:
-        found = list(self.workbook.warnings)
+        found = [*self.workbook.warnings, *self.settings.notes]
         for given in self.inputs:
             replaced = [str(cell) for cell in given.cells.cells() if self.workbook.formula(cell) is not None]
             if replaced:
@@ -221,6 +271,15 @@ class Simulation:
         return [(place, error) for place, error in kept if place.first not in lost and not is_uncertain(place.first)]
 
     # Before a run
+
+    def _run_job(self, iterations: int | None, seed: int | None, sampling: str | Sampling | None) -> Job:
+        """What is asked for, else what is stored, else a new seed and random sampling."""
+        count = iteration_count(self.settings.iterations if iterations is None else iterations)
+        chosen = seed if seed is not None else self.settings.seed if self.settings.seed is not None else new_seed()
+        return self._job(chosen, count, sampling or self.settings.sampling or RANDOM)
+
+    def _job(self, seed: int, iterations: int, sampling: str | Sampling) -> Job:
+        return Job(check_seed(seed), iterations, sampling_of(sampling), self.compiled.program.sites())
 
     def _checked(self, policy: str) -> str:
         if policy == "off":
@@ -259,6 +318,14 @@ class Simulation:
             f"outputs {', '.join(self.outputs)}; "
             f"{counted(self.compiled.lowered, 'cell')} in {counted(len(self.compiled.program.instructions), 'instruction')}"
         )
+
+
+def _length(sampling: Sampling, iterations: int | None) -> int:
+    if iterations is not None:
+        return iteration_count(iterations)
+    if sampling.depends_on_length:
+        raise InputError(f"{sampling.name} draws depend on the length of the run; say it: sim.draws(…, iterations=100_000)")
+    return ITERATIONS
 
 
 def _made_again(workbook: Workbook, arguments: dict[str, Any]) -> Simulation:

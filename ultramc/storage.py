@@ -93,6 +93,7 @@ def _described(key: str, variable: Variable) -> dict[str, Any]:
         "shape": column.shape,
         "texts": column.texts,
         "base": [to_json(value) for value in column.base],
+        "together": column.together,
         "distribution": variable.distribution if isinstance(variable, Input) else "",
     }
 
@@ -144,6 +145,7 @@ def _columns(metadata: dict[str, Any], role: str, archive: Mapping[str, NDArray[
                 tags=archive.get(tags),
                 texts=tuple(entry["texts"]),
                 base=tuple(ERROR_NAMES[value["error"]] if isinstance(value, dict) else value for value in entry["base"]),
+                together=entry.get("together", 1),
             ),
         )
 

@@ -5,7 +5,13 @@ error is then the root mean square of the influence over √n, whatever the stat
 "The influence curve", JASA 1974; Efron, "Nonparametric estimates of standard error", Biometrika 1981). `estimated` is
 the one place where an `Estimate` gets its standard error, and `difference` compares paired samples by the same rule.
 
-Values are taken as independent. Nothing is NaN-aware: leave failed iterations out first.
+Iterations that were drawn together (an antithetic pair, a Latin hypercube, a scrambled Sobol sequence) form one *replicate*;
+replicates are independent of each other, iterations within one are not. The influences of a replicate are therefore added
+up first, and it is the R totals that vary (the "ultimate cluster" of survey sampling: Hansen, Hurwitz & Madow 1953;
+Woodruff, "A simple method for approximating the variance of a complicated estimate", JASA 1971). Independent iterations are
+replicates of one; a single replicate says nothing of its error.
+
+Nothing is NaN-aware: leave failed iterations out first.
 """
 
 from __future__ import annotations
@@ -15,16 +21,17 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
+from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc.errors import InputError
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
-Measured = tuple[float, Array]
+Starts = NDArray[np.int64]
 Tail = Literal["lower", "upper"]
 
 LEVEL = 0.95
@@ -35,7 +42,7 @@ SMALLEST_TAIL = 10  # observations; below this the asymptotic standard error of 
 class Estimate(float):
     """A statistic of samples: a float that knows how uncertain it is.
 
-    `standard_error` is in the unit of the value, None where it is unknown (one iteration, a minimum, an extreme quantile).
+    `standard_error` is in the unit of the value, None where it is unknown (one replicate, a minimum, an extreme quantile).
     """
 
     standard_error: float | None
@@ -67,39 +74,107 @@ class Estimate(float):
         return float.__repr__(self)
 
 
+# What statistics are functions of.
+
+
+class Sample(Protocol):
+    """Observations of one quantity, and which of them belong together."""
+
+    @property
+    def values(self) -> Array:
+        """Shape (n,), in the order of iterations."""
+
+    @property
+    def ordered(self) -> Array:
+        """The values in ascending order."""
+
+    @property
+    def starts(self) -> Starts | None:
+        """Index in `values` of the first of each replicate, ascending; None where every value is independent of the others."""
+
+
+def replicate_starts(iterations: NDArray[np.int64], together: int) -> Starts | None:
+    """`Sample.starts` of observations in these iterations, ascending, where `together` consecutive ones form a replicate.
+
+    One that lost iterations, or was not finished, is a replicate with fewer.
+    """
+    if together == 1:
+        return None
+    return np.flatnonzero(np.diff(iterations // together, prepend=-1))
+
+
+@frozen(eq=False)
+class Measured:
+    """A statistic and the influence on it of every observation, shape (n,), with `Sample.starts`."""
+
+    value: float
+    influence: Array
+    starts: Starts | None = None
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the standard error: few replicates need Student's t; independent iterations are taken as many."""
+        return math.inf if self.starts is None else len(self.starts) - 1
+
+    @property
+    def standard_error(self) -> float | None:
+        """√(R / (R − 1) · Σ totals²) / n of the totals of the R replicates; None where that is no number."""
+        totals = self.influence if self.starts is None else np.add.reduceat(self.influence, self.starts)
+        n, replicates = len(self.influence), len(totals)
+        largest = float(np.max(np.abs(totals), initial=0.0))
+        if replicates < 2 or not math.isfinite(largest):
+            return None
+        if largest == 0:
+            return 0.0
+        return largest * math.sqrt(float(np.sum(np.square(totals / largest))) / (n * n * (replicates - 1) / replicates))
+
+
 # How a measured statistic becomes an estimate.
 
+Bounds = Callable[[float, float, float], Interval]  # of the value, its standard error, and how many of these to either side
 
-def estimated(measured: Measured, bounds: Callable[[float, float, float], Interval] | None = None) -> Estimate:
-    """The value with the standard error that its influence implies; `bounds(value, standard_error, level)` gives the interval."""
-    value, influence = measured
-    error = standard_error(influence)
+
+def estimated(measured: Measured, bounds: Bounds | None = None, degrees: float | None = None) -> Estimate:
+    """The value with the standard error that its influence implies; `degrees` of freedom where they are known better."""
+    error = measured.standard_error
     if error is None:
-        return Estimate(value)
-    return Estimate(value, error, partial(bounds or partial(_student, len(influence) - 1), value, error))
-
-
-def standard_error(influence: Array) -> float | None:
-    """Root mean square over √(n − 1), None where that is no number."""
-    n = len(influence)
-    largest = float(np.max(np.abs(influence), initial=0.0))
-    if n < 2 or not math.isfinite(largest):
-        return None
-    if largest == 0:
-        return 0.0
-    return largest * math.sqrt(float(np.sum(np.square(influence / largest))) / (n * (n - 1)))
+        return Estimate(measured.value)
+    return _bounded(measured.value, error, measured.degrees if degrees is None else degrees, bounds or _symmetric)
 
 
 def difference(first: Measured, second: Measured, *, paired: bool) -> Estimate:
     """Second minus first. Paired samples (the same draws, influences of one length) share their noise, and most of it cancels."""
-    change = second[0] - first[0]
+    change = second.value - first.value
     if paired:
-        return estimated((change, second[1] - first[1]), _normal)
-    errors = standard_error(first[1]), standard_error(second[1])
-    if errors[0] is None or errors[1] is None:
+        return estimated(Measured(change, second.influence - first.influence, first.starts))
+    one, other = first.standard_error, second.standard_error
+    if one is None or other is None:
         return Estimate(change)
-    error = math.hypot(errors[0], errors[1])
-    return Estimate(change, error, partial(_normal, change, error))
+    error = math.hypot(one, other)
+    return _bounded(change, error, _joint_degrees((one / error, first.degrees), (other / error, second.degrees)) if error else math.inf)
+
+
+def _joint_degrees(*parts: tuple[float, float]) -> float:
+    """Of a sum, from the share of each part in its standard error and the degrees of it: Welch, Biometrika 1947."""
+    inverse = sum(share**4 / degrees for share, degrees in parts)
+    return 1 / inverse if inverse else math.inf
+
+
+def _bounded(value: float, error: float, degrees: float, bounds: Bounds | None = None) -> Estimate:
+    return Estimate(value, error, partial(_interval, bounds or _symmetric, value, error, degrees))
+
+
+def _interval(bounds: Bounds, value: float, error: float, degrees: float, level: float) -> Interval:
+    return bounds(value, error, critical_value(degrees, level))
+
+
+def critical_value(degrees: float, level: float) -> float:
+    """How many standard errors to either side a two-sided interval reaches, by Student's t: 0.95 → 1.96 with infinite degrees."""
+    if math.isinf(degrees):
+        return normal_quantile(level)
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + level) / 2))
 
 
 def normal_quantile(level: float) -> float:
@@ -107,75 +182,68 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf((1 + level) / 2)
 
 
-def _normal(value: float, error: float, level: float) -> Interval:
-    half = normal_quantile(level) * error
-    return value - half, value + half
+def _symmetric(value: float, error: float, reach: float) -> Interval:
+    return value - reach * error, value + reach * error
 
 
-def _student(degrees: int, value: float, error: float, level: float) -> Interval:
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(degrees, (1 + level) / 2)) * error
-    return value - half, value + half
-
-
-def _logarithmic(value: float, error: float, level: float) -> Interval:
-    """Normal on the logarithm: for what cannot be negative."""
+def _logarithmic(value: float, error: float, reach: float) -> Interval:
+    """Symmetric on the logarithm: for what cannot be negative."""
     if value == 0:
         return 0.0, 0.0
-    factor = math.exp(min(normal_quantile(level) * error / value, 700.0))
+    factor = math.exp(min(reach * error / value, 700.0))
     return value / factor, value * factor
 
 
 # Moments.
 
 
-def mean(values: Array) -> Estimate:
+def mean(sample: Sample) -> Estimate:
     """Student's interval. NaN for no value."""
-    return estimated(measure_mean(values))
+    measured = measure_mean(sample)
+    return estimated(measured, degrees=min(measured.degrees, len(measured.influence) - 1))
 
 
-def std(values: Array) -> Estimate:
+def std(sample: Sample) -> Estimate:
     """With n − 1 (ddof = 1); standard error by the fourth moment. NaN for fewer than two values."""
-    return estimated(measure_std(values), _logarithmic)
+    return estimated(measure_std(sample), _logarithmic)
 
 
-def variance(values: Array) -> Estimate:
+def variance(sample: Sample) -> Estimate:
     """With n − 1 (ddof = 1); standard error by the fourth moment. NaN for fewer than two values."""
-    return estimated(measure_variance(values), _logarithmic)
+    return estimated(measure_variance(sample), _logarithmic)
 
 
-def skewness(values: Array) -> Estimate:
+def skewness(sample: Sample) -> Estimate:
     """m3 / m2^1.5 with moments over n, as `scipy.stats.skew`. NaN for a constant sample."""
-    z = _population_scores(values)
+    z = _population_scores(sample.values)
     third = _average(z * z * z)
-    return estimated((third, z * z * z - third - 3 * z - 1.5 * third * (z * z - 1)), _normal)
+    return estimated(Measured(third, z * z * z - third - 3 * z - 1.5 * third * (z * z - 1), sample.starts))
 
 
-def kurtosis(values: Array) -> Estimate:
+def kurtosis(sample: Sample) -> Estimate:
     """Excess: m4 / m2² − 3 with moments over n, as `scipy.stats.kurtosis`. NaN for a constant sample."""
-    z = _population_scores(values)
+    z = _population_scores(sample.values)
     square = z * z
     third, fourth = _average(square * z), _average(square * square)
-    return estimated((fourth - 3, square * square - fourth - 4 * third * z - 2 * fourth * (square - 1)), _normal)
+    return estimated(Measured(fourth - 3, square * square - fourth - 4 * third * z - 2 * fourth * (square - 1), sample.starts))
 
 
-def measure_mean(values: Array) -> Measured:
-    center, deviation, scores = _standardised(values)
+def measure_mean(sample: Sample) -> Measured:
+    center, deviation, scores = _standardised(sample.values)
     with np.errstate(over="ignore"):
-        return center, scores * deviation
+        return Measured(center, scores * deviation, sample.starts)
 
 
-def measure_std(values: Array) -> Measured:
-    _, deviation, scores = _standardised(values)
+def measure_std(sample: Sample) -> Measured:
+    _, deviation, scores = _standardised(sample.values)
     with np.errstate(over="ignore"):
-        return deviation, deviation * (np.square(scores) - _average(np.square(scores))) / 2
+        return Measured(deviation, deviation * (np.square(scores) - _average(np.square(scores))) / 2, sample.starts)
 
 
-def measure_variance(values: Array) -> Measured:
-    deviation, influence = measure_std(values)
+def measure_variance(sample: Sample) -> Measured:
+    measured = measure_std(sample)
     with np.errstate(over="ignore"):
-        return deviation * deviation, 2 * deviation * influence
+        return Measured(measured.value * measured.value, 2 * measured.value * measured.influence, measured.starts)
 
 
 def _standardised(values: Array) -> tuple[float, float, Array]:
@@ -211,21 +279,27 @@ def _average(values: Array) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-# Order: functions of values in ascending order.
+# Order.
 
 
-def extreme(ordered: Array, position: Literal[0, -1]) -> Estimate:
+def extreme(sample: Sample, position: Literal[0, -1]) -> Estimate:
     """The minimum (0) or maximum (−1); a sample says nothing of their error."""
-    return Estimate(ordered[position] if len(ordered) else math.nan)
+    return Estimate(sample.ordered[position] if len(sample.ordered) else math.nan)
 
 
-def quantile(ordered: Array, q: float) -> Estimate:
+def quantile(sample: Sample, q: float) -> Estimate:
     """Linear between order statistics (numpy's default, Hyndman–Fan 7); the interval is that of order statistics, free of distribution.
 
-    The standard error is half the distance between the quantiles one binomial standard deviation to either side.
+    The standard error is half the distance between the quantiles one binomial standard deviation to either side. Of
+    replicates: the error of the share below, and its interval, carried over to the values (Woodruff, "Confidence intervals for
+    medians and other position measures", JASA 1952).
     """
+    ordered = sample.ordered
+    value = interpolated(ordered, q)
+    if sample.starts is not None:
+        return _replicated_quantile(sample, q, value)
     bounds = partial(_order_statistics, ordered, q) if len(ordered) > 1 else None
-    return Estimate(interpolated(ordered, q), _quantile_error(ordered, q), bounds)
+    return Estimate(value, _quantile_error(ordered, q), bounds)
 
 
 def interpolated(ordered: Array, q: float) -> float:
@@ -233,22 +307,27 @@ def interpolated(ordered: Array, q: float) -> float:
     if not 0 <= q <= 1:
         hint = f"; percentile({q:g}) takes 0 to 100" if 1 < q <= 100 else ""
         raise InputError(f"quantile takes a share between 0 and 1, got {q!r}{hint}")
-    if len(ordered) == 0:
-        return math.nan
-    below = int(position := q * (len(ordered) - 1))
+    return _at(ordered, q * (len(ordered) - 1)) if len(ordered) else math.nan
+
+
+def _at(ordered: Array, position: float) -> float:
+    below = int(position)
     above = min(below + 1, len(ordered) - 1)
     low, high, part = float(ordered[below]), float(ordered[above]), position - below
     # From the nearer end, as numpy does: exact at both ends and monotone.
     return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
-def measure_quantile(values: Array, q: float) -> Measured:
-    ordered = np.sort(values)
-    at, error, n = interpolated(ordered, q), _quantile_error(ordered, q), len(values)
-    if error is None:
-        return at, np.full(n, math.nan)
-    sparsity = error / math.sqrt(q * (1 - q) / n)
-    return at, np.where(values <= at, (q - 1) * sparsity, q * sparsity)
+def measure_quantile(sample: Sample, q: float) -> Measured:
+    value, sparsity = interpolated(sample.ordered, q), _sparsity(sample.ordered, q)
+    share = _measure_share(sample.values <= value, sample.starts)
+    return Measured(value, -sparsity * share.influence, sample.starts)
+
+
+def _sparsity(ordered: Array, q: float) -> float:
+    """How fast the quantile rises with q (1 / density); NaN where the sample does not reach far enough to tell."""
+    error = _quantile_error(ordered, q)
+    return math.nan if error is None else error / math.sqrt(q * (1 - q) / len(ordered))
 
 
 def _quantile_error(ordered: Array, q: float) -> float | None:
@@ -275,7 +354,27 @@ def _order_statistics(ordered: Array, q: float, level: float) -> Interval:
     )
 
 
-def cvar(ordered: Array, level: float, tail: Tail) -> Estimate:
+def _replicated_quantile(sample: Sample, q: float, value: float) -> Estimate:
+    values, starts = sample.values, sample.starts
+    # They differ where many iterations have the very value of the quantile.
+    shares = [_measure_share(counted, starts) for counted in (values < value, values <= value)]
+    errors = [error for share in shares if (error := share.standard_error) is not None]
+    if not errors:
+        return Estimate(value)
+    sparsity = _sparsity(sample.ordered, q)
+    error = None if math.isnan(sparsity) else sparsity * max(errors)
+    return Estimate(value, error, partial(_woodruff, sample.ordered, q, max(errors), shares[0].degrees))
+
+
+def _woodruff(ordered: Array, q: float, error: float, degrees: float, level: float) -> Interval:
+    """The quantiles at both ends of the interval of the share below; at least one order statistic to either side."""
+    last = len(ordered) - 1
+    place, reach = q * last, _reach_of_share(error, degrees, len(ordered), level) * last
+    low, high = min(place - reach, math.ceil(place) - 1), max(place + reach, math.floor(place) + 1)
+    return _at(ordered, low) if low >= 0 else -math.inf, _at(ordered, high) if high <= last else math.inf
+
+
+def cvar(sample: Sample, level: float, tail: Tail) -> Estimate:
     """Conditional value at risk (expected shortfall): the mean of the worst share 1 − level, at the end that `tail` names.
 
     The observation on the boundary counts with the fraction of it that the share needs, so the measure is coherent and
@@ -289,15 +388,16 @@ def cvar(ordered: Array, level: float, tail: Tail) -> Estimate:
         hint = f"; did you mean {level / 100:g}?" if 1 < level < 100 else ""
         raise InputError(f"the level of cvar is a share from 0 to below 1, got {level!r}{hint}")
     if tail == "upper":
-        value, influence = _lower_tail(-ordered[::-1], 1 - level)
-        return estimated((-value, influence), _normal)
-    return estimated(_lower_tail(ordered, 1 - level), _normal)
+        value, influence = _lower_tail(-sample.ordered[::-1], -sample.values, 1 - level)
+        return estimated(Measured(-value, -influence, sample.starts))
+    return estimated(Measured(*_lower_tail(sample.ordered, sample.values, 1 - level), sample.starts))
 
 
-def _lower_tail(ordered: Array, share: float) -> Measured:
+def _lower_tail(ordered: Array, values: Array, share: float) -> tuple[float, Array]:
+    """The mean of the smallest `share`, and the influence on it of each of `values`."""
     n = len(ordered)
     if n == 0:
-        return math.nan, ordered
+        return math.nan, values
     weight = share * n
     whole = min(int(weight), n)
     boundary = float(ordered[min(whole, n - 1)])
@@ -305,29 +405,62 @@ def _lower_tail(ordered: Array, share: float) -> Measured:
     value = boundary - float(np.sum((boundary - ordered[:whole]) / weight))
     if weight < SMALLEST_TAIL:
         return value, np.full(n, math.nan)
-    shortfall = np.maximum(boundary - ordered, 0) / share
-    return value, shortfall - _average(shortfall)
+    shortfall = np.maximum(boundary - values, 0) / share
+    return value, _average(shortfall) - shortfall
 
 
-def probability_below(ordered: Array, threshold: float) -> Estimate:
-    """P(X ≤ threshold), with Wilson's interval; NaN for no value."""
-    return _proportion(int(np.searchsorted(ordered, threshold, side="right")), len(ordered))
+# Shares.
 
 
-def probability_above(ordered: Array, threshold: float) -> Estimate:
-    """P(X > threshold), with Wilson's interval; NaN for no value."""
-    return _proportion(len(ordered) - int(np.searchsorted(ordered, threshold, side="right")), len(ordered))
+def probability_below(sample: Sample, threshold: float) -> Estimate:
+    """P(X ≤ threshold), with Wilson's interval, or Student's of replicates; NaN for no value."""
+    if sample.starts is not None:
+        return _replicated_share(sample.values <= threshold, sample.starts)
+    return _share(int(np.searchsorted(sample.ordered, threshold, side="right")), len(sample.ordered))
 
 
-def _proportion(count: int, n: int) -> Estimate:
+def probability_above(sample: Sample, threshold: float) -> Estimate:
+    """P(X > threshold), with Wilson's interval, or Student's of replicates; NaN for no value."""
+    if sample.starts is not None:
+        return _replicated_share(sample.values > threshold, sample.starts)
+    n = len(sample.ordered)
+    return _share(n - int(np.searchsorted(sample.ordered, threshold, side="right")), n)
+
+
+def _share(count: int, n: int) -> Estimate:
     if n == 0:
         return Estimate(math.nan)
     share = count / n
-    return Estimate(share, math.sqrt(share * (1 - share) / n), partial(_wilson, share, n))
+    return _bounded(share, math.sqrt(share * (1 - share) / n), math.inf, partial(_wilson, n))
 
 
-def _wilson(share: float, n: int, level: float) -> Interval:
-    z = normal_quantile(level)
+def _replicated_share(counted: NDArray[np.bool_], starts: Starts) -> Estimate:
+    measured = _measure_share(counted, starts)
+    error = measured.standard_error
+    if error is None:
+        return Estimate(measured.value)
+    return Estimate(measured.value, error, partial(_student_share, measured.value, error, measured.degrees, len(counted)))
+
+
+def _student_share(share: float, error: float, degrees: float, n: int, level: float) -> Interval:
+    reach = _reach_of_share(error, degrees, n, level)
+    return max(share - reach, 0.0), min(share + reach, 1.0)
+
+
+def _reach_of_share(error: float, degrees: float, n: int, level: float) -> float:
+    """Half the interval of a share. Replicates that agree by chance show no error, although −ln(1 − level) of n may be missed.
+
+    That is the rule of three (Hanley & Lippman-Hand, JAMA 1983); twice as many where antithetic iterations repeat each other.
+    """
+    return max(critical_value(degrees, level) * error, -2 * math.log1p(-level) / n)
+
+
+def _measure_share(counted: NDArray[np.bool_], starts: Starts | None) -> Measured:
+    share = float(np.mean(counted)) if len(counted) else math.nan
+    return Measured(share, counted.astype(np.float64) - share, starts)
+
+
+def _wilson(n: int, share: float, _: float, z: float) -> Interval:
     center = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     total = 1 + z * z / n

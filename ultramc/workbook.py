@@ -7,13 +7,13 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from itertools import chain, islice
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
-from attrs import frozen
+from attrs import evolve, fields, frozen
 
 from ultramc.address import MAX_COLUMN, CellRef, RangeRef, parse_area, quoted, split_sheet
 from ultramc.errors import FormulaError, ReferenceNotFound
@@ -208,6 +208,14 @@ class Workbook:
         from ultramc.syntax import format_formula
 
         return format_formula(parse(formula.text, formula.row, formula.column), cell.row, cell.column)
+
+    def with_formulas(self, texts: Mapping[CellRef, str]) -> Workbook:
+        """The same workbook with other formulas in some cells, which keep their saved values. Texts are without ``=``."""
+        changed: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Workbook)}
+        changed["sheets"] = tuple(_with_formulas(sheet, texts) for sheet in self.sheets)
+        other: Workbook = object.__new__(Workbook)
+        other.__attrs_init__(*changed.values())
+        return other
 
     def number_format(self, cell: CellRef) -> str:
         """The format code, such as ``0.00%``."""
@@ -545,6 +553,11 @@ def _visibility(row: Attributes) -> Literal["visible", "hidden", "veryHidden"]:
 def _whole(row: Attributes, name: str, default: int = 0) -> int:
     text = row.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 10 else default
+
+
+def _with_formulas(sheet: Sheet, texts: Mapping[CellRef, str]) -> Sheet:
+    mine = {(cell.row, cell.column): Formula(text, cell.row, cell.column) for cell, text in texts.items() if cell.sheet == sheet.name}
+    return evolve(sheet, formulas={**sheet.formulas, **mine}) if mine else sheet
 
 
 def _table_call(table: DataTable) -> str:

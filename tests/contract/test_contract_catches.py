@@ -17,7 +17,7 @@ from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import UltramcError, UnsupportedOp
 from ultramc.ops import OPS
 from ultramc.program import Ref
-from ultramc.sampling import Site
+from ultramc.sampling import RANDOM, Site
 
 
 class Faithful(Engine):
@@ -129,6 +129,18 @@ class IgnoresTheSeed(Faithful):
 class LosesHighBitsOfTheSeed(Faithful):
     def run(self, executable, job, first, count):
         return self.inner.run(executable, evolve(job, seed=job.seed % 2**32), first, count)
+
+
+class IgnoresTheSampling(Faithful):
+    def run(self, executable, job, first, count):
+        return self.inner.run(executable, evolve(job, sampling=RANDOM), first, count)
+
+
+class TakesTheChunkForTheRun(Faithful):
+    """Replicates of what is at hand, not of the whole."""
+
+    def run(self, executable, job, first, count):
+        return evolve(self.inner.run(executable, evolve(job, iterations=count), 0, count), first=first)
 
 
 class ReducesInAnotherOrder(Faithful):
@@ -248,6 +260,8 @@ WRONG = [
     (DrawsOffByOne, "agrees: uniform, cell"),
     (RestartsEachChunk, "does_not_depend_on_chunks"),
     (IgnoresTheSeed, "repeats_with_the_seed"),
+    (IgnoresTheSampling, "draws_as_the_sampling_says"),
+    (TakesTheChunkForTheRun, "draws_as_the_sampling_says"),
     (LosesHighBitsOfTheSeed, "draws_by_definition"),
     (ReducesInAnotherOrder, "agrees: sum, order"),
     (MutatesConstants, "mutates_nothing"),

@@ -112,7 +112,7 @@ WRONG_USAGE = [
     (("run", "model.xlsx", "-n", 0, "-o", "total"), "iterations=0"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--seed", -1), "seed=-1"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--engine", "abacus"), "abacus"),
-    (("run", "model.xlsx", "-n", 10, "-o", "total", "--sampling", "sobol"), "sobol"),
+    (("run", "model.xlsx", "-n", 10, "-o", "total", "--sampling", "sobolev"), "did you mean 'sobol'"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--memory-limit", "lots"), "lots"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "-i", "A1"), "REF=LAW"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "-i", "A1=Norml(1,2)"), "Norml"),

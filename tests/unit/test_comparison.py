@@ -9,11 +9,11 @@ from ultramc.results import Column, Input, Output, Result
 from ultramc.values import ExcelError
 
 
-def column(label, samples, tags=None):
-    return Column(label, (CellRef("S", 1, 1),), (1, 1), np.asarray(samples, np.float64)[:, None], tags)
+def column(label, samples, tags=None, together=1):
+    return Column(label, (CellRef("S", 1, 1),), (1, 1), np.asarray(samples, np.float64)[:, None], tags, together=together)
 
 
-def result(samples, seed=1, distribution="Normal(0, 1)", label="NPV", sha="a", tags=None):
+def result(samples, seed=1, distribution="Normal(0, 1)", label="NPV", sha="a", tags=None, together=1):
     return Result(
         state="completed",
         iterations=len(samples),
@@ -23,7 +23,7 @@ def result(samples, seed=1, distribution="Normal(0, 1)", label="NPV", sha="a", t
         elapsed=1.0,
         workbook=f"{sha}.xlsx",
         workbook_sha256=sha,
-        outputs={label: Output(column(label, samples, tags))},
+        outputs={label: Output(column(label, samples, tags, together))},
         inputs={"x": Input(column("x", samples), distribution=distribution)},
     )
 
@@ -68,6 +68,26 @@ def test_a_failed_iteration_does_not_break_the_pairs():
     error = compare(result(a), result(b, tags=tags))["NPV", "mean"].change.standard_error
     # What remains is the noise of the 40 missing: about sd · √40 / n.
     assert error == pytest.approx(2 * np.sqrt(40) / 4_000, rel=0.25)
+
+
+def test_pairs_of_replicates():
+    a, shifts = normal(1), np.repeat(np.random.default_rng(3).normal(0.1, 0.02, 16), 250)
+    row = compare(result(a, together=250), result(a + shifts, together=250))["NPV", "mean"]
+    assert row.change.standard_error == pytest.approx(scipy.stats.sem(shifts[::250]), rel=1e-9)
+    expected = scipy.stats.t.interval(0.95, 15, shifts.mean(), scipy.stats.sem(shifts[::250]))
+    assert row.change.confidence_interval == pytest.approx(expected, rel=1e-6)
+
+
+def test_other_replicates_are_other_draws():
+    comparison = compare(result(normal(1), together=250), result(normal(1), together=400))
+    assert not comparison.paired and "independent draws" in comparison.notes
+    errors = [scipy.stats.sem(normal(1).reshape(-1, together).mean(axis=1)) for together in (250, 400)]
+    assert comparison["NPV", "mean"].change.standard_error == pytest.approx(np.hypot(*errors), rel=1e-9)
+
+
+def test_one_replicate_has_no_z():
+    row = compare(result(normal(1), together=4_000), result(normal(2), together=4_000))["NPV", "mean"]
+    assert row.change.standard_error is None and row.z is None
 
 
 def test_equal_results_have_no_change():

@@ -320,7 +320,7 @@ REFUSED = [
     (lambda: IntUniform(1, 2.5), "whole numbers .* Uniform"),
     (lambda: IntUniform(2, 2), "give 2"),
     (lambda: IntUniform(2, 1), r"did you mean IntUniform\(1, 2\)"),
-    (lambda: IntUniform(1, 2**21).scaled(2), "scale Uniform instead"),
+    (lambda: IntUniform(1, 2**21).scaled(2), "use Uniform instead"),
     (lambda: DiscreteUniform([]), "at least one value"),
     (lambda: DiscreteUniform([1, "a"]), r"DiscreteUniform: values\[1\] must be a finite number"),
     (lambda: Binomial(2.5, 0.5), "whole number from 1"),

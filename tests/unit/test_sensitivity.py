@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ultramc.errors import InputError
 from ultramc.sensitivity import rank_correlation, ranks, tornado
+from ultramc.summary import replicate_starts
 
 
 @given(st.lists(st.integers(-5, 5), min_size=0, max_size=40))
@@ -94,3 +95,45 @@ def test_frame():
     frame = table.to_frame()
     assert list(frame.columns) == ["input", "correlation", "low", "high"] and frame["input"].tolist() == ["strong", "weak"]
     assert (frame["low"] < frame["correlation"]).all() and (frame["correlation"] < frame["high"]).all()
+
+
+# Replicates.
+
+
+@pytest.mark.parametrize("rounding", [None, 0])
+def test_standard_error_of_replicates_equals_the_jackknife(rounding):
+    """Tukey's, leaving out one replicate of three at a time."""
+    x, y = np.random.default_rng(5).multivariate_normal([0, 0], [[1, 0.95], [0.95, 1]], 400).T
+    x, y = np.repeat(x, 3), np.repeat(y, 3)
+    x, y = (x, y) if rounding is None else (x.round(rounding), y.round(rounding))
+    left_one_out = [
+        scipy.stats.spearmanr(np.delete(x, np.s_[start : start + 3]), np.delete(y, np.s_[start : start + 3])).statistic
+        for start in range(0, 1_200, 3)
+    ]
+    jackknife = math.sqrt(399 * np.var(left_one_out))
+    found = rank_correlation(x, y, replicate_starts(np.arange(1_200), 3))
+    assert found == pytest.approx(scipy.stats.spearmanr(x, y).statistic, rel=1e-12)
+    assert found.standard_error == pytest.approx(jackknife, rel=0.004)
+
+
+def test_interval_of_replicates_covers():
+    """20 replicates, each of 10 values four times over; as above, 0.906 … 0.994 but for one seed in 16,000."""
+    generator, rho = np.random.default_rng(12), 0.5
+    truth = 6 / math.pi * math.asin(rho / 2)
+    covered = 0
+    for _ in range(400):
+        x, y = np.repeat(generator.multivariate_normal([0, 0], [[1, rho], [rho, 1]], (20, 10)), 4, axis=1).reshape(-1, 2).T
+        low, high = rank_correlation(x, y, replicate_starts(np.arange(800), 40)).confidence_interval
+        covered += low <= truth <= high
+    assert 0.906 <= covered / 400 <= 0.994
+
+
+def test_one_replicate_gives_a_correlation_without_an_interval():
+    x = np.random.default_rng(4).normal(size=50)
+    table = tornado("y", x**3 + np.arange(50) % 2, {"x": x}, together=50)
+    assert table["x"].confidence_interval is None and "–" in repr(table)
+    assert "interval" not in table.plot().axes[0].get_xlabel()
+
+
+def test_perfect_order_of_replicates_is_one():
+    assert rank_correlation(np.arange(10.0), np.arange(10.0), replicate_starts(np.arange(10), 2)).confidence_interval == (1, 1)

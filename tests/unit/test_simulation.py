@@ -368,7 +368,9 @@ class TestArguments:
             ({"seed": -1}, r"seed=-1 is outside 0 ≤ seed < 2\^64"),
             ({"seed": 2**64}, r"outside"),
             ({"seed": True}, r"seed=True"),
-            ({"sampling": "latin_hypercube"}, r"'latin_hypercube' does not exist"),
+            ({"sampling": "latin_hypercub"}, r"'latin_hypercub' does not exist, did you mean 'latin_hypercube'"),
+            ({"sampling": mc.Sobol(3)}, r"iterations=10 do not form replicates=3 of one size; take iterations=9 or 12, or replicates=2"),
+            ({"until": 0.01}, r"until= is not supported yet"),
             ({"check": "rise"}, r"check='rise': one of 'raise', 'warn', 'off'"),
             ({"on_error": "ignore"}, r"on_error='ignore'"),
             ({"engine": "nump"}, r"did you mean 'numpy'"),
@@ -397,8 +399,8 @@ class TestArguments:
         with pytest.raises(mc.MemoryLimitExceeded, match=r"16,000,000,000 bytes, 1,000,000,000 are allowed.*memory_limit="):
             sim.run(10**9, seed=1, memory_limit="1GB")
 
-    def test_an_unused_correlation_or_dialect_is_refused(self):
-        for options in ({"correlation": [("A1", "A2")]}, {"correlation": np.eye(2)}, {"dialect": "@RISK"}):
+    def test_no_correlation_and_no_dialect_are_refused(self):
+        for options in ({"correlation": [("A1", "A2")]}, {"correlation": np.eye(2)}, {"dialect": "Lotus"}):
             with pytest.raises(mc.InputError, match=next(iter(options))):
                 simulation(PLAN, inputs={"A1": mc.Normal(0, 1)}, outputs=["B1"], **options)
 

@@ -26,7 +26,7 @@ def result():
     tags = np.array([[number, text], [error, text], [number, number]], np.uint8)
     inputs = {"=price": Input(column("=price", [[1.5], [np.pi], [-0.0]], base=(ExcelError.NA,)), distribution="Normal(0, 1)")}
     samples = np.asfortranarray([[1e308, 0.0], [np.nan, 1.0], [5e-324, 2.5]])
-    mixed = column("mixed", samples, tags=tags, texts=("=cmd|'/c calc'!A1", "plain"), base=(True, "old"))
+    mixed = column("mixed", samples, tags=tags, texts=("=cmd|'/c calc'!A1", "plain"), base=(True, "old"), together=2)
     return Result(
         state="cancelled",
         iterations=3,
@@ -55,7 +55,7 @@ def test_everything_comes_back(result, tmp_path):
     for ours, theirs in zip(
         [*result.outputs.values(), *result.inputs.values()], [*again.outputs.values(), *again.inputs.values()], strict=True
     ):
-        for name in ("label", "cells", "shape", "texts", "base"):
+        for name in ("label", "cells", "shape", "texts", "base", "together"):
             assert getattr(ours.column, name) == getattr(theirs.column, name)
         assert bits(ours.column.samples) == bits(theirs.column.samples) and bits(ours.column.tags) == bits(theirs.column.tags)
     assert again["mixed"].first_error == result["mixed"].first_error
@@ -116,6 +116,8 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
         (lambda m: m["outputs"][0].update(base=[{"error": "#BAD"}] * 2), "BAD"),
         (lambda m: m["outputs"].append(m["outputs"][0]), "outputs.2.samples"),
         (lambda m: m.update(outputs=5), "int"),
+        (lambda m: m["outputs"][0].update(together=0), "replicates of 0 iterations"),
+        (lambda m: m["outputs"][0].update(together="2"), "replicates of '2' iterations"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_with_its_reason(result, tmp_path, change, reason):
@@ -124,6 +126,12 @@ def test_a_file_that_is_not_ours_is_refused_with_its_reason(result, tmp_path, ch
     rewritten(path, change)
     with pytest.raises(UnreadableResult, match=reason):
         load(path)
+
+
+def test_a_file_without_replicates_has_independent_iterations(result, tmp_path):
+    result.save(tmp_path / "run.npz")
+    rewritten(tmp_path / "run.npz", lambda m: [entry.pop("together") for entry in m["outputs"] + m["inputs"]])
+    assert load(tmp_path / "run.npz").together == 1
 
 
 def test_compressed_files_are_refused_before_unpacking(result, tmp_path):

@@ -18,15 +18,18 @@ from attrs import field, frozen
 from numpy.typing import NDArray
 
 from ultramc.address import RangeRef
+from ultramc.distributions.chebyshev import Pieces, Quantile, approximated
 from ultramc.functions.kit import Texts
 from ultramc.ops import OPS
 from ultramc.program import Body, Builder, Operand, Program, Ref, Shape, Slot, along, constant
-from ultramc.sampling import Site
+from ultramc.sampling import Site, Tie
 from ultramc.values import ExcelError, Kind, Scalar
 
 Values = NDArray[Any]
 CELL = RangeRef("Contract", 3, 2, 3, 2)
 ANY_KIND = 2**24 - 1
+FACTOR = ((1.0, 0.0, 0.0), (0.6, 0.8, 0.0), (-0.48, 0.6, 0.64))
+TIE = Tie((Site("Contract", 3, 2), Site("Contract", 9, 9, 1), Site("Contract", 3, 2, 2)), FACTOR)
 
 
 @frozen(eq=False)
@@ -135,6 +138,19 @@ _SPECIAL_PAIRS: tuple[tuple[str, Sequence[float], Sequence[float]], ...] = (
 _TIES = (0.5, -0.5, 1.5, 2.5, -2.5, 0.49999999999999994, 2.4999999999999996, 1.005 * 100, 8.0, 4503599627370497.0)
 
 
+def _table_of(quantile: Quantile) -> Pieces:
+    pieces = approximated(quantile)
+    assert pieces is not None
+    return pieces
+
+
+LOGISTIC = _table_of(lambda below, above: np.log(below) - np.log(above))
+STEEP = _table_of(lambda below, above: -np.expm1(-(below**20)))
+_TAILS = (2.0**-53, 3 * 2.0**-53, 1e-12, 0.01, 0.125, math.nextafter(0.125, 0.0), 0.3, math.nextafter(0.5, 0.0))
+BELOW = (*_TAILS, 0.5, *(1 - tail for tail in _TAILS), 0.0, 1.0, -0.5, 1.5, 2.0**-60, math.inf, math.nan, 0.3, 0.0)
+ABOVE = (*(1 - tail for tail in _TAILS), 0.5, *_TAILS, 1.0, 0.0, 1.5, -0.5, 1.0, -math.inf, 0.3, math.nan, 0.0)
+
+
 def _elementwise() -> Iterator[Case]:
     for op in _ON_NUMBERS:
         yield Case(op, "special values", (simulated(NUMBERS),))
@@ -160,6 +176,12 @@ def _elementwise() -> Iterator[Case]:
         yield Case(
             "power", f"exponent {exponent}", (bases, fixed(exponent)), note="a library's shortcut is taken for any chunk or for none"
         )
+    below = spread(BLOCK, 11, low=0.0, high=1.0)
+    for name, pieces in (("logistic", LOGISTIC), ("steep", STEEP)):
+        table = {"pieces": pieces}
+        yield Case("piecewise", f"special values, {name}", (simulated(BELOW), simulated(ABOVE)), table, "clamped outside")
+        yield Case("piecewise", f"block, {name}", (below, 1 - below), table)
+        yield Case("piecewise", f"an operand that does not vary, {name}", (simulated(BELOW), fixed(0.25)), table)
     yield Case("round_half", "ties", (simulated(_TIES),), note="a half written in binary may lie just below it")
     yield Case("mend", "almost whole", (simulated((0.1 * 3 * 10, 2.9999999999999996, 1.0000001, 1e15 + 0.5)),))
     yield Case("near", "the last digits", pairs((1.0, 0.3, 1e300), (1 + 2.0**-50, 1 + 2.0**-52, 0.1 + 0.2, 1e300 * (1 + 2e-16))))
@@ -320,6 +342,7 @@ def _sources() -> Iterator[Case]:
     site = Site("Contract", 3, 2, 1)
     yield Case("uniform", "cell", (), {"site": site, "shape": (1, 1, 1, 1)})
     yield Case("uniform", "block", (), {"site": site, "shape": BLOCK})
+    yield Case("permute", "one of three", (simulated([0.5, -1.25, 2.0, -8.2, 0.0]),), {"tie": TIE, "member": 1})
     yield Case("iteration", "index", (), {"shape": (1, 1, 1, 1)})
     texts = Texts()
     call = {"function": _described, "name": "DESCRIBED", "shape": BLOCK, "texts": texts}

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from ultramc import reference
 from ultramc.address import RangeRef
-from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, Case, fixed, program_of, simulated, spread
+from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, TIE, Case, fixed, program_of, simulated, spread
 from ultramc.engines import registry
 from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, chunk_iterations, execute
 from ultramc.errors import EngineUnavailable, UnsupportedOp
 from ultramc.ops import OPS
 from ultramc.program import Builder, Instruction, Program, Ref, Slot, constant
-from ultramc.sampling import Site
+from ultramc.sampling import SAMPLINGS, Site
 
 Check = Callable[[], None]
 
@@ -310,6 +310,41 @@ def draws_by_definition(engine: Engine) -> None:
                 _require_same(found, plain_uniforms(seed, site, first, 11)[None], 0.0, f"draws of {site} from {first} with seed {seed}")
 
 
+def draws_as_the_sampling_says(engine: Engine) -> None:
+    """Bit for bit those of the reference under every method, over several replicates, whatever the chunks."""
+    program, total = model(), 16 * 625
+    if _lacks(engine, program):
+        return
+    executable = engine.compile(program)
+    looked_at = (0, 1, 624, 625, CANONICAL_BLOCK - 1, CANONICAL_BLOCK, total - 1)
+    for name, sampling in SAMPLINGS.items():
+        job = Job(SEED, total, sampling, program.sites())
+        whole = [engine.run(executable, job, 0, total)]
+        want = np.array([_draws(reference.evaluate(program, job, iteration)) for iteration in looked_at]).T
+        _require_same(np.concatenate(whole[0].payloads[3:])[:, looked_at], want, 0.0, f"draws under {name} sampling")
+        parts = [engine.run(executable, job, *piece) for piece in _ranges(total, 4099)]
+        _require_equal_runs(parts, whole, f"{name} sampling, chunks of 4099 iterations against one of {total}")
+
+
+def restores_strata(engine: Engine) -> None:
+    """Tied draws bit for bit those of the reference: left alone, and in the strata of their ranks under Latin hypercube sampling."""
+    (case,) = (case for case in CASES if case.op == "permute")
+    program, total = program_of(case), 5
+    if _lacks(engine, program):
+        return
+    executable = engine.compile(program)
+    for sampling in (SAMPLINGS["sobol"], SAMPLINGS["latin_hypercube"]):
+        job = Job(SEED, total, sampling, TIE.sites)
+        want = np.array([[reference.evaluate(program, job, iteration)[0][0][0] for iteration in range(total)]])
+        found = [engine.run(executable, job, *piece) for piece in _ranges(total, 2)]
+        _require_same(np.concatenate([chunk.payloads[0] for chunk in found], axis=1), want, 0.0, f"tied draws under {sampling.name}")
+
+
+def _draws(outcome: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
+    """Those of the model's outputs that are the uniforms themselves."""
+    return [number for payload, _ in outcome[3:] for number in payload]
+
+
 def repeats_with_the_seed(engine: Engine) -> None:
     program = model()
     if _lacks(engine, program):
@@ -414,6 +449,8 @@ CHECKS = MappingProxyType(
             runs_every_iteration,
             runs_no_iteration,
             draws_by_definition,
+            draws_as_the_sampling_says,
+            restores_strata,
             repeats_with_the_seed,
             mutates_nothing,
             computes_by_itself,

@@ -39,7 +39,7 @@ from ultramc.distributions.discrete import (
     NegativeBinomial,
     Poisson,
 )
-from ultramc.distributions.law import Distribution, Scaled, TimesBase, finite, shown
+from ultramc.distributions.law import ByCells, Distribution, Scaled, TimesBase, finite, shown
 from ultramc.distributions.piecewise import Cumulative, Empirical, General, Histogram
 from ultramc.errors import InputError
 
@@ -49,6 +49,7 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "ByCells",
     "ChiSquared",
     "Cumulative",
     "Discrete",

@@ -7,21 +7,23 @@ and, where a class says so, Wikipedia. Each class names its SciPy counterpart.
 from __future__ import annotations
 
 import math
+import sys
 from typing import final
 
 import numpy as np
 from attrs import frozen
 
-from ultramc.distributions.law import Distribution, Emit, FloatArray, Operand, Restated, Rules, WithMoments, text_of
+from ultramc.distributions.law import Approximated, Distribution, Explicit, FloatArray, Restated, Rules, WithMoments, text_of
+from ultramc.distributions.probability import Probability
 from ultramc.sampling import SMALLEST_UNIFORM
+from ultramc.terms import Term, where
 
 APERY = 1.2020569031595943  # ζ(3)
+SMALLEST_NORMAL = sys.float_info.min
 
 
-def _op(name: str, *operands: Operand) -> FloatArray:
-    from ultramc.engines.array import evaluate
-
-    return np.asarray(evaluate(name, *operands))
+def _normal_share(z: Term) -> Probability:
+    return Probability(z.op("normal_cdf"), (-z).op("normal_cdf"))
 
 
 def _normal_pdf(z: FloatArray) -> FloatArray:
@@ -30,7 +32,7 @@ def _normal_pdf(z: FloatArray) -> FloatArray:
 
 @final
 @frozen(repr=False)
-class Normal(Distribution):
+class Normal(Explicit):
     """mean + std · z, z the standard normal quantile. std > 0. NIST 1.3.6.6.1; ``scipy.stats.norm(mean, std)``."""
 
     mean: float
@@ -39,8 +41,17 @@ class Normal(Distribution):
     def _rules(self) -> Rules:
         yield self.std > 0, f"std must be above 0; for a value that does not vary give the number {text_of(self.mean)}"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("add", self.mean, emit("mul", self.std, emit("normal_quantile", u)))
+    @staticmethod
+    def quantile_formula(p: Probability, mean: Term, std: Term) -> Term:
+        return mean + std * p.score
+
+    @staticmethod
+    def share_formula(x: Term, mean: Term, std: Term) -> Probability:
+        return _normal_share((x - mean) / std)
+
+    @staticmethod
+    def allows(mean: Term, std: Term) -> Term:
+        return std >= 0
 
     @property
     def support(self) -> tuple[float, float]:
@@ -58,16 +69,28 @@ class Normal(Distribution):
     def kurtosis(self) -> float:
         return 0.0
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return _op("normal_cdf", (x - self.mean) / self.std)
-
     def _density(self, x: FloatArray) -> FloatArray:
         return _normal_pdf((x - self.mean) / self.std) / self.std
 
 
+def _logarithmic(mean: Term, std: Term) -> tuple[Term, Term]:
+    """How far mu, the mean of the logarithm, lies below ln(mean), and sigma, its standard deviation."""
+    ratio = std / mean
+    variance = (ratio * ratio).log1p()
+    return 0.5 * variance, variance.sqrt()
+
+
+def _lognormal_shape(t: float) -> tuple[float, float]:
+    """Skewness and excess kurtosis, from t = (std / mean)² = exp(sigma²) - 1.
+
+    (w + 2) · sqrt(t) and w⁴ + 2w³ + 3w² - 6 with w = 1 + t, expanded: nothing cancels where t is small.
+    """
+    return (t + 3) * math.sqrt(t), t * (16 + t * (15 + t * (6 + t)))
+
+
 @final
 @frozen(repr=False)
-class LogNormal(Distribution):
+class LogNormal(Explicit):
     """exp(mu + sigma · z), by the *arithmetic* mean and standard deviation of the variable itself, both above 0.
 
     sigma² = ln(1 + (std / mean)²) and mu = ln(mean) - sigma² / 2; the median is exp(mu).
@@ -86,8 +109,19 @@ class LogNormal(Distribution):
         )
         yield self.std > 0, f"std must be above 0; for a value that does not vary give the number {text_of(self.mean)}"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("exp", emit("add", self.mu, emit("mul", self.sigma, emit("normal_quantile", u))))
+    @staticmethod
+    def quantile_formula(p: Probability, mean: Term, std: Term) -> Term:
+        lower, sigma = _logarithmic(mean, std)
+        return mean * (sigma * p.score - lower).exp()  # the mean outside, exact where std is 0
+
+    @staticmethod
+    def share_formula(x: Term, mean: Term, std: Term) -> Probability:
+        lower, sigma = _logarithmic(mean, std)
+        return _normal_share(((x.most(0.0) / mean).log() + lower) / sigma)
+
+    @staticmethod
+    def allows(mean: Term, std: Term) -> Term:
+        return (mean > 0) & (std >= 0)
 
     @property
     def mu(self) -> float:
@@ -109,21 +143,57 @@ class LogNormal(Distribution):
 
     @property
     def skewness(self) -> float:
-        return (self._squared_variation + 3) * self.std / self.mean
+        return _lognormal_shape(self._squared_variation)[0]
 
     @property
     def kurtosis(self) -> float:
-        # w⁴ + 2w³ + 3w² - 6 with w = exp(sigma²) = 1 + t, expanded: nothing cancels when t is small
-        t = self._squared_variation
-        return t * (16 + t * (15 + t * (6 + t)))
+        return _lognormal_shape(self._squared_variation)[1]
 
     @property
     def _squared_variation(self) -> float:
         ratio = self.std / self.mean
         return ratio * ratio
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.where(x > 0, _op("normal_cdf", (np.log(x) - self.mu) / self.sigma), 0.0)
+    def _density(self, x: FloatArray) -> FloatArray:
+        return np.where(x > 0, _normal_pdf((np.log(x) - self.mu) / self.sigma) / (x * self.sigma), 0.0)
+
+
+@final
+@frozen(repr=False)
+class LogNormalOfLogarithm(Explicit, WithMoments):
+    """exp(mu + sigma · z), sigma > 0: `LogNormal` by the mean and the standard deviation of its logarithm.
+
+    ``scipy.stats.lognorm(sigma, scale=exp(mu))``.
+    """
+
+    mu: float
+    sigma: float
+
+    def _rules(self) -> Rules:
+        yield self.sigma > 0, "sigma must be above 0; for a value that does not vary give the number exp(mu)"
+
+    @staticmethod
+    def quantile_formula(p: Probability, mu: Term, sigma: Term) -> Term:
+        return (mu + sigma * p.score).exp()
+
+    @staticmethod
+    def share_formula(x: Term, mu: Term, sigma: Term) -> Probability:
+        return _normal_share((x.most(0.0).log() - mu) / sigma)
+
+    @staticmethod
+    def allows(mu: Term, sigma: Term) -> Term:
+        return sigma >= 0
+
+    @property
+    def support(self) -> tuple[float, float]:
+        return 0.0, math.inf
+
+    @property
+    def _moments(self) -> tuple[float, float, float, float]:
+        with np.errstate(over="ignore"):
+            mean, t = np.exp(self.mu + 0.5 * self.sigma**2), np.expm1(self.sigma**2)
+            skewness, kurtosis = _lognormal_shape(t)
+            return float(mean), float(mean * mean * t), float(skewness), float(kurtosis)
 
     def _density(self, x: FloatArray) -> FloatArray:
         return np.where(x > 0, _normal_pdf((np.log(x) - self.mu) / self.sigma) / (x * self.sigma), 0.0)
@@ -136,9 +206,17 @@ def _ordered(law: Triangular | PERT | ModPERT) -> Rules:
     yield law.minimum < law.maximum, f"minimum and maximum are equal; for a value that does not vary give the number {least}"
 
 
+def _shares_of_width(minimum: Term, mode: Term, maximum: Term) -> tuple[Term, Term]:
+    """How much of the width lies below and above the mode; half each where there is no width."""
+    width = maximum - minimum
+    point = width.equals(0)
+    divisor = where(point, 1.0, width)
+    return where(point, 0.5, (mode - minimum) / divisor), where(point, 0.5, (maximum - mode) / divisor)
+
+
 @final
 @frozen(repr=False)
-class Triangular(Distribution):
+class Triangular(Explicit):
     """minimum ≤ mode ≤ maximum, minimum < maximum; the density rises to the mode and falls in straight lines.
 
     With w = maximum - minimum and p = (mode - minimum) / w the quantile is minimum + w·sqrt(u·p) up to u = p, and
@@ -153,13 +231,28 @@ class Triangular(Distribution):
     def _rules(self) -> Rules:
         return _ordered(self)
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        rise = emit("sqrt", emit("mul", u, self._rising))
-        fall = emit("sqrt", emit("mul", emit("sub", 1.0, u), self._falling))
+    @staticmethod
+    def quantile_formula(p: Probability, minimum: Term, mode: Term, maximum: Term) -> Term:
+        width = maximum - minimum
+        rising, falling = _shares_of_width(minimum, mode, maximum)
         # Rounding could carry either side over the mode: held there, the quantile is monotone and inside its ends.
-        lower = emit("min", self.mode, emit("add", self.minimum, emit("mul", self._width, rise)))
-        upper = emit("max", self.mode, emit("sub", self.maximum, emit("mul", self._width, fall)))
-        return emit("select", emit("less_equal", u, self._rising), lower, upper)
+        lower = mode.least(minimum + width * (p.below * rising).sqrt())
+        upper = mode.most(maximum - width * (p.above * falling).sqrt())
+        return where(p.below <= rising, lower, upper)
+
+    @staticmethod
+    def share_formula(x: Term, minimum: Term, mode: Term, maximum: Term) -> Probability:
+        width = maximum - minimum
+        rising, falling = _shares_of_width(minimum, mode, maximum)
+        left, right = ((x - minimum) / width).most(0.0).least(1.0), ((maximum - x) / width).most(0.0).least(1.0)
+        # Each side is divided by its own share, which may be 0 where no x lies on that side.
+        below = where(x < mode, left * left / rising.most(SMALLEST_NORMAL), 1 - right * right / falling.most(SMALLEST_NORMAL))
+        above = where(x < mode, 1 - left * left / rising.most(SMALLEST_NORMAL), right * right / falling.most(SMALLEST_NORMAL))
+        return Probability(below, above)
+
+    @staticmethod
+    def allows(minimum: Term, mode: Term, maximum: Term) -> Term:
+        return (minimum <= mode) & (mode <= maximum)
 
     @property
     def _width(self) -> float:
@@ -198,12 +291,6 @@ class Triangular(Distribution):
     def kurtosis(self) -> float:
         return -0.6
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        left = (x - self.minimum) / self._width
-        right = (self.maximum - x) / self._width
-        sides = [left <= 0, right <= 0, x < self.mode]
-        return np.select(sides, [0.0, 1.0, left * left / self._rising], 1 - right * right / self._falling)
-
     def _density(self, x: FloatArray) -> FloatArray:
         left = (x - self.minimum) / (self.mode - self.minimum)
         right = (self.maximum - x) / (self.maximum - self.mode)
@@ -213,7 +300,7 @@ class Triangular(Distribution):
 
 @final
 @frozen(repr=False)
-class Uniform(Distribution):
+class Uniform(Explicit):
     """minimum + (maximum - minimum) · u, minimum < maximum. NIST 1.3.6.6.2; ``scipy.stats.uniform(minimum, maximum - minimum)``."""
 
     minimum: float
@@ -224,8 +311,18 @@ class Uniform(Distribution):
         yield self.minimum != self.maximum, f"minimum and maximum are equal; for a value that does not vary give the number {least}"
         yield self.minimum < self.maximum, f"minimum is above maximum; did you mean Uniform({least}, {largest})?"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("add", self.minimum, emit("mul", self._width, u))
+    @staticmethod
+    def quantile_formula(p: Probability, minimum: Term, maximum: Term) -> Term:
+        return minimum + (maximum - minimum) * p.below
+
+    @staticmethod
+    def share_formula(x: Term, minimum: Term, maximum: Term) -> Probability:
+        width = maximum - minimum
+        return Probability(((x - minimum) / width).most(0.0).least(1.0), ((maximum - x) / width).most(0.0).least(1.0))
+
+    @staticmethod
+    def allows(minimum: Term, maximum: Term) -> Term:
+        return minimum <= maximum
 
     @property
     def _width(self) -> float:
@@ -251,16 +348,13 @@ class Uniform(Distribution):
     def kurtosis(self) -> float:
         return -1.2
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.clip((x - self.minimum) / self._width, 0.0, 1.0)
-
     def _density(self, x: FloatArray) -> FloatArray:
         return np.where((self.minimum <= x) & (x <= self.maximum), 1 / self._width, 0.0)
 
 
 @final
 @frozen(repr=False)
-class Exponential(Distribution):
+class Exponential(Explicit):
     """-mean · ln(1 - u), mean > 0: the waiting time at a rate of 1 / mean. NIST 1.3.6.6.7; ``scipy.stats.expon(scale=mean)``."""
 
     mean: float
@@ -268,8 +362,17 @@ class Exponential(Distribution):
     def _rules(self) -> Rules:
         yield self.mean > 0, "mean must be above 0; at a rate r per unit of time it is 1/r"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("mul", -self.mean, emit("log1p", emit("neg", u)))
+    @staticmethod
+    def quantile_formula(p: Probability, mean: Term) -> Term:
+        return mean * p.hazard
+
+    @staticmethod
+    def share_formula(x: Term, mean: Term) -> Probability:
+        return Probability.of_hazard(x.most(0.0) / mean)
+
+    @staticmethod
+    def allows(mean: Term) -> Term:
+        return mean > 0
 
     @property
     def support(self) -> tuple[float, float]:
@@ -287,16 +390,13 @@ class Exponential(Distribution):
     def kurtosis(self) -> float:
         return 6.0
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return -np.expm1(-np.maximum(x, 0.0) / self.mean)
-
     def _density(self, x: FloatArray) -> FloatArray:
         return np.where(x >= 0, np.exp(-x / self.mean) / self.mean, 0.0)
 
 
 @final
 @frozen(repr=False)
-class Weibull(Distribution):
+class Weibull(Explicit):
     """scale · (-ln(1 - u))^(1 / shape), shape and scale above 0. NIST 1.3.6.6.8; ``scipy.stats.weibull_min(shape, scale=scale)``."""
 
     shape: float
@@ -306,9 +406,17 @@ class Weibull(Distribution):
         yield self.shape > 0, "shape must be above 0; 1 gives an exponential distribution"
         yield self.scale > 0, "scale must be above 0; 63.2 % of the values lie below it"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        hazard = emit("neg", emit("log1p", emit("neg", u)))
-        return emit("mul", self.scale, emit("power", hazard, 1 / self.shape))
+    @staticmethod
+    def quantile_formula(p: Probability, shape: Term, scale: Term) -> Term:
+        return scale * p.hazard ** (1 / shape)
+
+    @staticmethod
+    def share_formula(x: Term, shape: Term, scale: Term) -> Probability:
+        return Probability.of_hazard((x.most(0.0) / scale) ** shape)
+
+    @staticmethod
+    def allows(shape: Term, scale: Term) -> Term:
+        return (shape > 0) & (scale > 0)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -345,9 +453,6 @@ class Weibull(Distribution):
         except OverflowError:
             return math.inf
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return -np.expm1(-((np.maximum(x, 0.0) / self.scale) ** self.shape))
-
     def _density(self, x: FloatArray) -> FloatArray:
         z = np.maximum(x, 0.0) / self.scale
         return np.where(x >= 0, self.shape / self.scale * z ** (self.shape - 1) * np.exp(-(z**self.shape)), 0.0)
@@ -355,7 +460,7 @@ class Weibull(Distribution):
 
 @final
 @frozen(repr=False)
-class Gamma(WithMoments):
+class Gamma(Approximated, WithMoments):
     """scale · x with P(shape, x) = u, shape and scale above 0; above the median from 1 - u. The mean is shape · scale.
 
     NIST 1.3.6.6.11; ``scipy.stats.gamma(shape, scale=scale)``.
@@ -368,10 +473,24 @@ class Gamma(WithMoments):
         yield self.shape > 0, "shape must be above 0; it is (mean / std)²"
         yield self.scale > 0, "scale must be above 0; it is std² / mean, and 1 / rate"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        lower = emit("gamma_p_inverse", self.shape, u)
-        upper = emit("gamma_q_inverse", self.shape, emit("sub", 1.0, u))
-        return emit("mul", self.scale, emit("select", emit("less_equal", u, 0.5), lower, upper))
+    shapes = 1
+
+    @staticmethod
+    def standard(p: Probability, shape: Term) -> Term:
+        return where(p.is_lower, shape.op("gamma_p_inverse", p.below), shape.op("gamma_q_inverse", p.above))
+
+    @staticmethod
+    def placed(p: Probability, value: Term, scale: Term) -> Term:
+        return scale * value
+
+    @staticmethod
+    def share_formula(x: Term, shape: Term, scale: Term) -> Probability:
+        ratio = x.most(0.0) / scale
+        return Probability(shape.op("gamma_p", ratio), shape.op("gamma_q", ratio))
+
+    @staticmethod
+    def allows(shape: Term, scale: Term) -> Term:
+        return (shape > 0) & (scale > 0)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -381,9 +500,6 @@ class Gamma(WithMoments):
     def _moments(self) -> tuple[float, float, float, float]:
         mean = self.shape * self.scale
         return mean, mean * self.scale, 2 / math.sqrt(self.shape), 6 / self.shape
-
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return _op("gamma_p", self.shape, np.maximum(x, 0.0) / self.scale)
 
     def _density(self, x: FloatArray) -> FloatArray:
         from scipy.special import gammaln, xlogy
@@ -407,6 +523,18 @@ class Erlang(Restated):
         yield self.shape >= 1 and self.shape.is_integer(), "shape must be a whole number from 1; Gamma takes any above 0"
         yield self.scale > 0, "scale must be above 0; it is the mean time between events"
 
+    @staticmethod
+    def quantile_formula(p: Probability, shape: Term, scale: Term) -> Term:
+        return Gamma.quantile_formula(p, shape, scale)
+
+    @staticmethod
+    def share_formula(x: Term, shape: Term, scale: Term) -> Probability:
+        return Gamma.share_formula(x, shape, scale)
+
+    @staticmethod
+    def allows(shape: Term, scale: Term) -> Term:
+        return (shape >= 1) & shape.equals(shape.floor()) & (scale > 0)
+
     @property
     def _law(self) -> Gamma:
         return Gamma(self.shape, self.scale)
@@ -421,6 +549,18 @@ class ChiSquared(Restated):
 
     def _rules(self) -> Rules:
         yield self.degrees > 0, "degrees (of freedom) must be above 0"
+
+    @staticmethod
+    def quantile_formula(p: Probability, degrees: Term) -> Term:
+        return Gamma.quantile_formula(p, degrees / 2, p.lift(2.0))
+
+    @staticmethod
+    def share_formula(x: Term, degrees: Term) -> Probability:
+        return Gamma.share_formula(x, degrees / 2, x.lift(2.0))
+
+    @staticmethod
+    def allows(degrees: Term) -> Term:
+        return degrees > 0
 
     @property
     def _law(self) -> Gamma:
@@ -440,6 +580,18 @@ class Rayleigh(Restated):
     def _rules(self) -> Rules:
         yield self.scale > 0, "scale must be above 0; it is the mean divided by 1.2533"
 
+    @staticmethod
+    def quantile_formula(p: Probability, scale: Term) -> Term:
+        return Weibull.quantile_formula(p, p.lift(2.0), math.sqrt(2) * scale)
+
+    @staticmethod
+    def share_formula(x: Term, scale: Term) -> Probability:
+        return Weibull.share_formula(x, x.lift(2.0), math.sqrt(2) * scale)
+
+    @staticmethod
+    def allows(scale: Term) -> Term:
+        return scale > 0
+
     @property
     def _law(self) -> Weibull:
         return Weibull(2.0, math.sqrt(2) * self.scale)
@@ -447,7 +599,7 @@ class Rayleigh(Restated):
 
 @final
 @frozen(repr=False)
-class Beta(WithMoments):
+class Beta(Approximated, WithMoments):
     """minimum + (maximum - minimum) · x with I(alpha, beta, x) = u; above the median measured from the maximum, by 1 - u.
 
     alpha and beta above 0, minimum < maximum. NIST 1.3.6.6.17; ``scipy.stats.beta(alpha, beta, minimum, maximum - minimum)``.
@@ -463,11 +615,27 @@ class Beta(WithMoments):
         yield self.beta > 0, "beta must be above 0"
         yield self.minimum < self.maximum, "minimum must be below maximum"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        low = emit("less_equal", u, 0.5)
-        near, far = emit("select", low, self.alpha, self.beta), emit("select", low, self.beta, self.alpha)
-        step = emit("mul", self._width, emit("beta_i_inverse", near, far, emit("min", u, emit("sub", 1.0, u))))
-        return emit("select", low, emit("add", self.minimum, step), emit("sub", self.maximum, step))
+    shapes = 2
+
+    @staticmethod
+    def standard(p: Probability, alpha: Term, beta: Term) -> Term:
+        """The distance to the nearer end by probability, negative from the upper one: neither loses its digits in the other."""
+        near, far = where(p.is_lower, alpha, beta), where(p.is_lower, beta, alpha)
+        step = near.op("beta_i_inverse", far, p.below.least(p.above))
+        return where(p.is_lower, step, -step)
+
+    @staticmethod
+    def placed(p: Probability, value: Term, minimum: Term, maximum: Term) -> Term:
+        return where(p.is_lower, minimum, maximum) + (maximum - minimum) * value
+
+    @staticmethod
+    def share_formula(x: Term, alpha: Term, beta: Term, minimum: Term, maximum: Term) -> Probability:
+        ends = Uniform.share_formula(x, minimum, maximum)
+        return Probability(alpha.op("beta_i", beta, ends.below), beta.op("beta_i", alpha, ends.above))
+
+    @staticmethod
+    def allows(alpha: Term, beta: Term, minimum: Term, maximum: Term) -> Term:
+        return (alpha > 0) & (beta > 0) & (minimum <= maximum)
 
     @property
     def _width(self) -> float:
@@ -485,9 +653,6 @@ class Beta(WithMoments):
         skewness = 2 * (b - a) / (total + 2) * math.sqrt((total + 1) / a / b)
         excess = 6 * ((a - b) / a * ((a - b) / b) * (total + 1) / (total + 2) - 1) / (total + 3)
         return self.minimum + self._width * share, variance, skewness, excess
-
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return _op("beta_i", self.alpha, self.beta, np.clip((x - self.minimum) / self._width, 0.0, 1.0))
 
     def _density(self, x: FloatArray) -> FloatArray:
         from scipy.special import betaln, xlogy
@@ -516,6 +681,20 @@ class ModPERT(Restated):
         yield from _ordered(self)
         yield self.gamma > 0, "gamma must be above 0; 4 is the PERT distribution, and the larger it is, the narrower the law"
 
+    @staticmethod
+    def quantile_formula(p: Probability, minimum: Term, mode: Term, maximum: Term, gamma: Term) -> Term:
+        rising, falling = _shares_of_width(minimum, mode, maximum)
+        return Beta.quantile_formula(p, 1 + gamma * rising, 1 + gamma * falling, minimum, maximum)
+
+    @staticmethod
+    def share_formula(x: Term, minimum: Term, mode: Term, maximum: Term, gamma: Term) -> Probability:
+        rising, falling = _shares_of_width(minimum, mode, maximum)
+        return Beta.share_formula(x, 1 + gamma * rising, 1 + gamma * falling, minimum, maximum)
+
+    @staticmethod
+    def allows(minimum: Term, mode: Term, maximum: Term, gamma: Term) -> Term:
+        return (minimum <= mode) & (mode <= maximum) & (gamma > 0)
+
     @property
     def _law(self) -> Beta:
         width = self.maximum - self.minimum
@@ -535,6 +714,18 @@ class PERT(Restated):
     def _rules(self) -> Rules:
         return _ordered(self)
 
+    @staticmethod
+    def quantile_formula(p: Probability, minimum: Term, mode: Term, maximum: Term) -> Term:
+        return ModPERT.quantile_formula(p, minimum, mode, maximum, p.lift(4.0))
+
+    @staticmethod
+    def share_formula(x: Term, minimum: Term, mode: Term, maximum: Term) -> Probability:
+        return ModPERT.share_formula(x, minimum, mode, maximum, x.lift(4.0))
+
+    @staticmethod
+    def allows(minimum: Term, mode: Term, maximum: Term) -> Term:
+        return Triangular.allows(minimum, mode, maximum)
+
     @property
     def _law(self) -> Distribution:
         return ModPERT(self.minimum, self.mode, self.maximum)
@@ -542,7 +733,7 @@ class PERT(Restated):
 
 @final
 @frozen(repr=False)
-class Logistic(WithMoments):
+class Logistic(Explicit, WithMoments):
     """location + scale · ln(u / (1 - u)), scale > 0; in the middle, where the logarithm vanishes, by 2 · atanh(2u - 1).
 
     https://en.wikipedia.org/wiki/Logistic_distribution; ``scipy.stats.logistic(location, scale)``.
@@ -554,12 +745,21 @@ class Logistic(WithMoments):
     def _rules(self) -> Rules:
         yield self.scale > 0, "scale must be above 0; it is std · sqrt(3) / π"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        rest = emit("sub", 1.0, u)
-        tail = emit("min", u, rest)
-        middle = emit("mul", 2.0, emit("atanh", emit("sub", u, rest)))
-        outer = emit("mul", emit("sign", emit("sub", u, 0.5)), emit("log", emit("div", emit("sub", 1.0, tail), tail)))
-        return emit("add", self.location, emit("mul", self.scale, emit("select", emit("less", tail, 0.25), outer, middle)))
+    @staticmethod
+    def quantile_formula(p: Probability, location: Term, scale: Term) -> Term:
+        tail = p.below.least(p.above)
+        middle = 2.0 * (p.below - p.above).op("atanh")
+        outer = ((1 - tail) / tail).log()
+        return location + scale * where(tail < 0.25, where(p.is_lower, -outer, outer), middle)
+
+    @staticmethod
+    def share_formula(x: Term, location: Term, scale: Term) -> Probability:
+        z = (x - location) / scale
+        return Probability(1 / (1 + (-z).exp()), 1 / (1 + z.exp()))
+
+    @staticmethod
+    def allows(location: Term, scale: Term) -> Term:
+        return scale > 0
 
     @property
     def support(self) -> tuple[float, float]:
@@ -569,9 +769,6 @@ class Logistic(WithMoments):
     def _moments(self) -> tuple[float, float, float, float]:
         return self.location, (math.pi * self.scale) ** 2 / 3, 0.0, 1.2
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return 1 / (1 + np.exp((self.location - x) / self.scale))
-
     def _density(self, x: FloatArray) -> FloatArray:
         decay = np.exp(-np.abs(x - self.location) / self.scale)
         return decay / (self.scale * (1 + decay) ** 2)
@@ -579,7 +776,7 @@ class Logistic(WithMoments):
 
 @final
 @frozen(repr=False)
-class LogLogistic(WithMoments):
+class LogLogistic(Explicit, WithMoments):
     """location + scale · (u / (1 - u))^(1 / shape), scale and shape above 0; location + scale is the median.
 
     The moment of order k about the location is scale^k · kb / sin(kb) with b = π / shape, where k < shape.
@@ -594,9 +791,18 @@ class LogLogistic(WithMoments):
         yield self.scale > 0, "scale must be above 0; location + scale is the median"
         yield self.shape > 0, "shape must be above 0; above 1 there is a mean, above 2 a variance"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        odds = emit("div", u, emit("sub", 1.0, u))
-        return emit("add", self.location, emit("mul", self.scale, emit("power", odds, 1 / self.shape)))
+    @staticmethod
+    def quantile_formula(p: Probability, location: Term, scale: Term, shape: Term) -> Term:
+        return location + scale * (p.below / p.above) ** (1 / shape)
+
+    @staticmethod
+    def share_formula(x: Term, location: Term, scale: Term, shape: Term) -> Probability:
+        odds = ((x - location) / scale).most(0.0) ** shape
+        return Probability(1 / (1 + 1 / odds), 1 / (1 + odds))
+
+    @staticmethod
+    def allows(location: Term, scale: Term, shape: Term) -> Term:
+        return (scale > 0) & (shape > 0)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -615,10 +821,6 @@ class LogLogistic(WithMoments):
         angle = order * math.pi / self.shape
         return angle / math.sin(angle) if order < self.shape else math.inf
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        z = (x - self.location) / self.scale
-        return np.where(z > 0, 1 / (1 + np.maximum(z, 0.0) ** -self.shape), 0.0)
-
     def _density(self, x: FloatArray) -> FloatArray:
         z = np.maximum((x - self.location) / self.scale, 0.0)
         power = np.minimum(z, 1 / z) ** self.shape  # never above 1, for the square not to overflow
@@ -628,7 +830,7 @@ class LogLogistic(WithMoments):
 
 @final
 @frozen(repr=False)
-class Pareto(WithMoments):
+class Pareto(Explicit, WithMoments):
     """scale · (1 - u)^(-1 / shape), scale and shape above 0; nothing lies below the scale.
 
     https://en.wikipedia.org/wiki/Pareto_distribution; ``scipy.stats.pareto(shape, scale=scale)``.
@@ -641,8 +843,17 @@ class Pareto(WithMoments):
         yield self.scale > 0, "scale must be above 0; it is the smallest value"
         yield self.shape > 0, "shape must be above 0; above 1 there is a mean, above 2 a variance"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("mul", self.scale, emit("power", emit("sub", 1.0, u), -1 / self.shape))
+    @staticmethod
+    def quantile_formula(p: Probability, scale: Term, shape: Term) -> Term:
+        return scale * p.above ** (-1 / shape)
+
+    @staticmethod
+    def share_formula(x: Term, scale: Term, shape: Term) -> Probability:
+        return Probability.of_hazard(shape * (x / scale).most(1.0).log())
+
+    @staticmethod
+    def allows(scale: Term, shape: Term) -> Term:
+        return (scale > 0) & (shape > 0)
 
     @property
     def support(self) -> tuple[float, float]:
@@ -657,16 +868,13 @@ class Pareto(WithMoments):
         excess = 6 * (a**3 + a**2 - 6 * a - 2) / (a * (a - 3) * (a - 4)) if a > 4 else none
         return mean, variance, skewness, excess
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return -np.expm1(-self.shape * np.log(np.maximum(x / self.scale, 1.0)))
-
     def _density(self, x: FloatArray) -> FloatArray:
         return np.where(x >= self.scale, self.shape / x * (self.scale / x) ** self.shape, 0.0)
 
 
 @final
 @frozen(repr=False)
-class Gumbel(WithMoments):
+class Gumbel(Explicit, WithMoments):
     """location - scale · ln(-ln u), scale > 0: the largest of many. NIST 1.3.6.6.16; ``scipy.stats.gumbel_r(location, scale)``."""
 
     location: float
@@ -675,9 +883,17 @@ class Gumbel(WithMoments):
     def _rules(self) -> Rules:
         yield self.scale > 0, "scale must be above 0; it is std · sqrt(6) / π"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        rarity = emit("log", emit("neg", emit("log", u)))
-        return emit("sub", self.location, emit("mul", self.scale, rarity))
+    @staticmethod
+    def quantile_formula(p: Probability, location: Term, scale: Term) -> Term:
+        return location - scale * p.rarity.log()
+
+    @staticmethod
+    def share_formula(x: Term, location: Term, scale: Term) -> Probability:
+        return Probability.of_hazard((-(x - location) / scale).exp()).turned
+
+    @staticmethod
+    def allows(location: Term, scale: Term) -> Term:
+        return scale > 0
 
     @property
     def support(self) -> tuple[float, float]:
@@ -688,9 +904,6 @@ class Gumbel(WithMoments):
         variance = (math.pi * self.scale) ** 2 / 6
         return self.location + np.euler_gamma * self.scale, variance, 12 * math.sqrt(6) * APERY / math.pi**3, 2.4
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.exp(-np.exp((self.location - x) / self.scale))
-
     def _density(self, x: FloatArray) -> FloatArray:
         z = (x - self.location) / self.scale
         return np.exp(-z - np.exp(-z)) / self.scale
@@ -698,7 +911,7 @@ class Gumbel(WithMoments):
 
 @final
 @frozen(repr=False)
-class StudentT(WithMoments):
+class StudentT(Approximated, WithMoments):
     """Student's t with `degrees` of freedom, any number from 1/8. NIST 1.3.6.6.4; ``scipy.stats.t(degrees)``.
 
     t² = degrees · y / (1 - y) with I(1/2, degrees/2, y) = |2u - 1|. Where y passes 1/2 its complement is solved for instead,
@@ -710,16 +923,33 @@ class StudentT(WithMoments):
     def _rules(self) -> Rules:
         yield self.degrees >= 0.125, "degrees (of freedom) must be at least 1/8: the squares of its draws would leave the range of float64"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        half = self.degrees / 2
-        twice = emit("mul", 2.0, emit("min", u, emit("sub", 1.0, u)))
-        outer = emit("less_equal", twice, max(float(_op("beta_i", half, 0.5, 0.5)), SMALLEST_UNIFORM))
-        probability = emit("select", outer, twice, emit("sub", 1.0, twice))
-        part = emit("beta_i_inverse", emit("select", outer, half, 0.5), emit("select", outer, 0.5, half), probability)
-        rest = emit("sub", 1.0, part)
-        square = emit("select", outer, emit("div", rest, part), emit("div", part, rest))
-        size = emit("sqrt", emit("mul", self.degrees, square))
-        return emit("select", emit("less_equal", u, 0.5), emit("neg", size), size)
+    shapes = 1
+
+    @staticmethod
+    def standard(p: Probability, degrees: Term) -> Term:
+        half = degrees / 2
+        twice = 2.0 * p.below.least(p.above)
+        outer = twice <= half.op("beta_i", 0.5, 0.5).most(SMALLEST_UNIFORM)
+        part = where(outer, half, 0.5).op("beta_i_inverse", where(outer, 0.5, half), where(outer, twice, 1 - twice))
+        rest = 1 - part
+        size = (degrees * where(outer, rest / part, part / rest)).sqrt()
+        return where(p.is_lower, -size, size)
+
+    @staticmethod
+    def placed(p: Probability, value: Term) -> Term:
+        return value
+
+    @staticmethod
+    def share_formula(x: Term, degrees: Term) -> Probability:
+        half, square = degrees / 2, x * x / degrees
+        outer = 0.5 * half.op("beta_i", 0.5, 1 / (1 + square))
+        inner = 0.5 - 0.5 * x.lift(0.5).op("beta_i", half, square / (1 + square))
+        tail = where(square > 1, outer, inner)  # near 0 the outer one has lost x
+        return Probability(where(x < 0, tail, 1 - tail), where(x < 0, 1 - tail, tail))
+
+    @staticmethod
+    def allows(degrees: Term) -> Term:
+        return degrees >= 0.125
 
     @property
     def support(self) -> tuple[float, float]:
@@ -731,10 +961,6 @@ class StudentT(WithMoments):
         variance = n / (n - 2) if n > 2 else math.inf if n > 1 else math.nan
         excess = 6 / (n - 4) if n > 4 else math.inf if n > 2 else math.nan
         return 0.0 if n > 1 else math.nan, variance, 0.0 if n > 3 else math.nan, excess
-
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        tail = 0.5 * _op("beta_i", self.degrees / 2, 0.5, 1 / (1 + x * x / self.degrees))
-        return np.where(x < 0, tail, 1 - tail)
 
     def _density(self, x: FloatArray) -> FloatArray:
         from scipy.special import betaln

@@ -9,33 +9,36 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import final
 
 import numpy as np
 from attrs import frozen
 
+from ultramc.distributions.counting import LARGEST_WHOLE, NEGLIGIBLE, last_count, smallest_count
 from ultramc.distributions.law import (
     PROBABILITY_TOLERANCE,
     Distribution,
-    Emit,
+    Explicit,
     FloatArray,
-    Operand,
     Restated,
     Rules,
     WithMoments,
     accumulated,
-    as_table,
     finite,
     numbers_of,
     ratio,
     text_of,
     total_of,
 )
+from ultramc.distributions.probability import Probability
+from ultramc.engines.array import flat_cells
 from ultramc.errors import InputError
+from ultramc.program import shape_of
+from ultramc.terms import Term, where
 
-LARGEST_WHOLE = 2.0**52
 MOST_ENTRIES = 1_000_000  # of a table
-NEGLIGIBLE = 42.0  # -ln of the probability that a table leaves out on either side, 2^-60
+MOST_SIMULATED = 4_096  # weights of one law
 
 
 @frozen(repr=False)
@@ -46,15 +49,15 @@ class Tabulated(Distribution):
 
     @property
     @abstractmethod
-    def _atoms(self) -> tuple[FloatArray, FloatArray]:
+    def atoms(self) -> tuple[FloatArray, FloatArray]:
         """The values that can occur, ascending, and their probabilities."""
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        values, masses = self._atoms
-        return emit("gather", emit("search", u, as_table(accumulated(masses))), as_table(values))
+    def at(self, p: Probability) -> Term:
+        values, masses = self.atoms
+        return p.below.op("search", p.lift_table(accumulated(masses))).op("gather", p.lift_table(values))
 
     def scaled(self, factor: float) -> Distribution:
-        number, (values, masses) = finite(factor, "factor"), self._atoms
+        number, (values, masses) = finite(factor, "factor"), self.atoms
         return Discrete((number * values).tolist(), weights=masses.tolist())
 
     @property
@@ -66,16 +69,16 @@ class Tabulated(Distribution):
         return ratio(self._central_moment(4), self.variance * self.variance) - 3
 
     def _central_moment(self, order: int) -> float:
-        values, masses = self._atoms
+        values, masses = self.atoms
         with np.errstate(over="ignore"):
             return float(np.sum(masses * (values - self.mean) ** order))
 
     def _cumulative(self, x: FloatArray) -> FloatArray:
-        values, masses = self._atoms
+        values, masses = self.atoms
         return np.concatenate(([0.0], accumulated(masses)))[np.searchsorted(values, x, side="right")]
 
     def _density(self, x: FloatArray) -> FloatArray:
-        values, masses = self._atoms
+        values, masses = self.atoms
         nearest = np.minimum(np.searchsorted(values, x), len(values) - 1)
         return np.where(values[nearest] == x, masses[nearest], 0.0)
 
@@ -104,12 +107,22 @@ class Discrete(Tabulated):
         yield min(self.probabilities) >= 0, "no probability or weight may be below 0"
         yield abs(total - 1) <= PROBABILITY_TOLERANCE, f"probabilities add up to {total:.12g}, not 1; weights=[…] need not"
 
+    @staticmethod
+    def quantile_formula(p: Probability, values: Term, weights: Term) -> Term:
+        """In the order given, which for simulated values is not that of their size."""
+        return (p.below * weights.op("sum")).op("search", _cumulated(weights)).op("gather", values)
+
+    @staticmethod
+    def allows(values: Term, weights: Term) -> Term:
+        total = weights.op("sum")
+        return (weights >= 0).op("all") & (total > 0) & total.op("is_finite")
+
     def scaled(self, factor: float) -> Distribution:
         number = finite(factor, "factor")
         return Discrete([number * value for value in self.values], self.probabilities)
 
     @property
-    def _atoms(self) -> tuple[FloatArray, FloatArray]:
+    def atoms(self) -> tuple[FloatArray, FloatArray]:
         """The values that can occur, ascending, and their probabilities."""
         values, position = np.unique(self.values, return_inverse=True)
         masses = np.bincount(position, weights=self.probabilities)
@@ -118,12 +131,12 @@ class Discrete(Tabulated):
 
     @property
     def support(self) -> tuple[float, float]:
-        values, _ = self._atoms
+        values, _ = self.atoms
         return float(values[0]), float(values[-1])
 
     @property
     def mean(self) -> float:
-        values, masses = self._atoms
+        values, masses = self.atoms
         return float(np.sum(masses * values))
 
     @property
@@ -133,7 +146,7 @@ class Discrete(Tabulated):
 
 @final
 @frozen(repr=False)
-class Bernoulli(Distribution):
+class Bernoulli(Explicit):
     """1 with probability p, else 0; 0 ≤ p ≤ 1. https://en.wikipedia.org/wiki/Bernoulli_distribution; ``scipy.stats.bernoulli(p)``."""
 
     discrete = True
@@ -143,11 +156,24 @@ class Bernoulli(Distribution):
     def _rules(self) -> Rules:
         yield _probability(self.p)
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        return emit("select", emit("less_equal", u, 1 - self.p), 0.0, 1.0)
+    @staticmethod
+    def quantile_formula(place: Probability, p: Term) -> Term:
+        return where(place.below <= 1 - p, 0.0, 1.0)
+
+    @staticmethod
+    def share_formula(x: Term, p: Term) -> Probability:
+        return Probability(where(x < 0, 0.0, where(x < 1, 1 - p, 1.0)), where(x < 0, 1.0, where(x < 1, p, 0.0)))
+
+    @staticmethod
+    def allows(p: Term) -> Term:
+        return (p >= 0) & (p <= 1)
 
     def scaled(self, factor: float) -> Distribution:
         return Discrete([0.0, 1.0], [1 - self.p, self.p]).scaled(factor)
+
+    @property
+    def atoms(self) -> tuple[FloatArray, FloatArray]:
+        return np.array([0.0, 1.0]), np.array([1 - self.p, self.p])
 
     @property
     def support(self) -> tuple[float, float]:
@@ -169,9 +195,6 @@ class Bernoulli(Distribution):
     def kurtosis(self) -> float:
         return ratio(1 - 6 * self.variance, self.variance)
 
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.select([x < 0, x < 1], [0.0, 1 - self.p], 1.0)
-
     def _density(self, x: FloatArray) -> FloatArray:
         return np.select([x == 0, x == 1], [1 - self.p, self.p], 0.0)
 
@@ -188,6 +211,16 @@ class DiscreteUniform(Restated):
     def _rules(self) -> Rules:
         yield len(self.values) > 0, "it needs at least one value"
 
+    @staticmethod
+    def quantile_formula(p: Probability, values: Term) -> Term:
+        """In the order given, which for simulated values is not that of their size."""
+        height, width = shape_of(values.operand)[2:]
+        return ((height * width * p.below).ceil() - 1).op("gather", values)
+
+    @staticmethod
+    def allows(values: Term) -> Term:
+        return values.op("is_finite").op("all")
+
     @property
     def _law(self) -> Discrete:
         return Discrete(self.values, weights=[1.0] * len(self.values))
@@ -195,7 +228,7 @@ class DiscreteUniform(Restated):
 
 @final
 @frozen(repr=False)
-class IntUniform(WithMoments):
+class IntUniform(Explicit, WithMoments):
     """The whole numbers from minimum to maximum, both included, each equally likely. ``scipy.stats.randint(minimum, maximum + 1)``."""
 
     discrete = True
@@ -210,14 +243,30 @@ class IntUniform(WithMoments):
         least, largest = map(text_of, sorted((self.minimum, self.maximum)))
         yield self.minimum < self.maximum, f"minimum is above maximum; did you mean IntUniform({least}, {largest})?"
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
-        rank = emit("ceil", emit("mul", self._count, u))
-        return emit("add", self.minimum, emit("max", 0.0, emit("sub", rank, 1.0)))
+    @staticmethod
+    def quantile_formula(p: Probability, minimum: Term, maximum: Term) -> Term:
+        rank = ((maximum - minimum + 1) * p.below).ceil()
+        return minimum + (rank - 1).most(0.0)
+
+    @staticmethod
+    def share_formula(x: Term, minimum: Term, maximum: Term) -> Probability:
+        count = maximum - minimum + 1
+        below = ((x.floor() - minimum + 1) / count).most(0.0).least(1.0)
+        return Probability(below, 1 - below)
+
+    @staticmethod
+    def allows(minimum: Term, maximum: Term) -> Term:
+        return (minimum <= maximum) & minimum.equals(minimum.floor()) & maximum.equals(maximum.floor())
+
+    @property
+    def atoms(self) -> tuple[FloatArray, FloatArray]:
+        if self._count > MOST_ENTRIES:
+            raise InputError(f"{self!r} has too many values for a table, more than {MOST_ENTRIES:,}; use Uniform instead")
+        values = np.arange(self.minimum, self.maximum + 1)
+        return values, np.full(len(values), 1 / self._count)
 
     def scaled(self, factor: float) -> Distribution:
-        if self._count > MOST_ENTRIES:
-            raise InputError(f"{self!r} has too many values to be scaled, more than {MOST_ENTRIES:,}; scale Uniform instead")
-        return DiscreteUniform((finite(factor, "factor") * np.arange(self.minimum, self.maximum + 1)).tolist())
+        return DiscreteUniform((finite(factor, "factor") * self.atoms[0]).tolist())
 
     @property
     def _count(self) -> float:
@@ -231,9 +280,6 @@ class IntUniform(WithMoments):
     def _moments(self) -> tuple[float, float, float, float]:
         square = self._count * self._count
         return self.minimum + (self._count - 1) / 2, (square - 1) / 12, 0.0, -1.2 * (square + 1) / (square - 1)
-
-    def _cumulative(self, x: FloatArray) -> FloatArray:
-        return np.clip((np.floor(x) - self.minimum + 1) / self._count, 0.0, 1.0)
 
     def _density(self, x: FloatArray) -> FloatArray:
         inside = (self.minimum <= x) & (x <= self.maximum) & (x == np.floor(x))
@@ -257,25 +303,32 @@ class Counted(Tabulated):
     def _reach(self) -> float:
         return 1.0
 
-    @property
-    def _ends(self) -> tuple[float, float]:
+    def _ends(self, low: float, high: float) -> tuple[float, float]:
+        """Of the table of what lies from low to high: as far from the mean or, where that lies outside, from the nearer end."""
         reach = math.sqrt(2 * self.variance * NEGLIGIBLE) + self._reach * NEGLIGIBLE
-        return max(self.support[0], np.floor(self.mean - reach)), min(self.support[1], np.ceil(self.mean + reach))
+        middle = min(max(self.mean, low), high)
+        return max(low, float(np.floor(middle - reach))), min(high, float(np.ceil(middle + reach)))
 
     def _range_rules(self) -> Rules:
-        first, last = self._ends
+        first, last = self._ends(*self.support)
         advice = f"its table would have more than {MOST_ENTRIES:,} values; Normal or Gamma with the same mean and std is as good"
         yield last - first < MOST_ENTRIES and last <= LARGEST_WHOLE, advice
         yield from Distribution._range_rules(self)
 
     @property
-    def _atoms(self) -> tuple[FloatArray, FloatArray]:
-        first, last = self._ends
+    def atoms(self) -> tuple[FloatArray, FloatArray]:
+        values, masses = self.atoms_within(*self.support)
+        return values, masses / total_of(masses)
+
+    def atoms_within(self, minimum: float, maximum: float) -> tuple[FloatArray, FloatArray]:
+        low, high = max(self.support[0], np.ceil(minimum)), min(self.support[1], np.floor(maximum))
+        if low > high:
+            return np.zeros(0), np.zeros(0)
+        first, last = self._ends(low, high)
         middle = min(max(float(np.floor(self.mean)), first), last)
         down = np.cumprod(1 / self._quotient(np.arange(middle - 1, first - 1, -1)))
         up = np.cumprod(self._quotient(np.arange(middle, last)))
-        masses = np.concatenate((down[::-1], [1.0], up))
-        return np.arange(first, last + 1), masses / total_of(masses)
+        return np.arange(first, last + 1), np.concatenate((down[::-1], [1.0], up))
 
 
 @final
@@ -289,6 +342,24 @@ class Binomial(Counted):
     def _rules(self) -> Rules:
         yield _is_count(self.n) and self.n > 0, "n, the number of trials, must be a whole number from 1 to 2^52"
         yield _probability(self.p)
+
+    @staticmethod
+    def quantile_formula(place: Probability, n: Term, p: Term) -> Term:
+        if n.equals(1).verdict:
+            return Bernoulli.quantile_formula(place, p)
+        mean = n * p
+        return smallest_count(place, Binomial.share_formula, (n, p), last_count(mean, mean * (1 - p)).least(n))
+
+    @staticmethod
+    def share_formula(x: Term, n: Term, p: Term) -> Probability:
+        """P(X ≤ k) = I(n - k, k + 1, 1 - p), https://dlmf.nist.gov/8.17.E5."""
+        k = x.floor()
+        shares = Probability((n - k).op("beta_i", k + 1, 1 - p), (k + 1).op("beta_i", n - k, p))
+        return _counted(k, shares, last=n)
+
+    @staticmethod
+    def allows(n: Term, p: Term) -> Term:
+        return (n >= 0) & n.equals(n.floor()) & (n <= LARGEST_WHOLE) & (p >= 0) & (p <= 1)
 
     def _quotient(self, k: FloatArray) -> FloatArray:
         return (self.n - k) * self.p / ((k + 1) * (1 - self.p))
@@ -315,6 +386,20 @@ class Poisson(Counted):
 
     def _rules(self) -> Rules:
         yield self.mean > 0, "mean must be above 0; where nothing can happen give the number 0"
+
+    @staticmethod
+    def quantile_formula(p: Probability, mean: Term) -> Term:
+        return smallest_count(p, Poisson.share_formula, (mean,), last_count(mean, mean))
+
+    @staticmethod
+    def share_formula(x: Term, mean: Term) -> Probability:
+        """P(X ≤ k) = Q(k + 1, mean), https://dlmf.nist.gov/8.4.E10."""
+        k = x.floor()
+        return _counted(k, Probability((k + 1).op("gamma_q", mean), (k + 1).op("gamma_p", mean)))
+
+    @staticmethod
+    def allows(mean: Term) -> Term:
+        return (mean >= 0) & (last_count(mean, mean) <= LARGEST_WHOLE)
 
     def _quotient(self, k: FloatArray) -> FloatArray:
         return self.mean / (k + 1)
@@ -344,6 +429,20 @@ class NegativeBinomial(Counted):
         yield self.successes > 0, "successes must be above 0"
         yield _probability(self.p)
         yield self.p > 0, "p must be above 0, else no trial ever succeeds"
+
+    @staticmethod
+    def quantile_formula(place: Probability, successes: Term, p: Term) -> Term:
+        return smallest_count(place, NegativeBinomial.share_formula, (successes, p), _last_failure(successes, p))
+
+    @staticmethod
+    def share_formula(x: Term, successes: Term, p: Term) -> Probability:
+        """P(X ≤ k) = I(successes, k + 1, p): https://en.wikipedia.org/wiki/Negative_binomial_distribution."""
+        k = x.floor()
+        return _counted(k, Probability(successes.op("beta_i", k + 1, p), (k + 1).op("beta_i", successes, 1 - p)))
+
+    @staticmethod
+    def allows(successes: Term, p: Term) -> Term:
+        return (successes > 0) & (p > 0) & (p <= 1) & (_last_failure(successes, p) <= LARGEST_WHOLE)
 
     def _quotient(self, k: FloatArray) -> FloatArray:
         return (k + self.successes) / (k + 1) * (1 - self.p)
@@ -380,6 +479,19 @@ class Geometric(Restated):
     def _rules(self) -> Rules:
         yield _probability(self.p)
         yield self.p > 0, "p must be above 0, else no trial ever succeeds"
+
+    @staticmethod
+    def quantile_formula(place: Probability, p: Term) -> Term:
+        return ((place.hazard / -(-p).log1p()).ceil() - 1).most(0.0)
+
+    @staticmethod
+    def share_formula(x: Term, p: Term) -> Probability:
+        k = x.floor()
+        return _counted(k, Probability.of_hazard((k + 1) * -(-p).log1p()))
+
+    @staticmethod
+    def allows(p: Term) -> Term:
+        return (p > 0) & (p <= 1)
 
     @property
     def _law(self) -> NegativeBinomial:
@@ -420,6 +532,29 @@ class Hypergeometric(Counted):
     def variance(self) -> float:
         unlucky, left = self.population - self.successes, self.population - self.draws
         return self.mean * (unlucky / self.population) * (left / max(self.population - 1, 1.0))
+
+
+def _counted(k: Term, shares: Probability, last: Term | float = math.inf) -> Probability:
+    """The shares at a whole number, and what they are below 0 and from the last one on."""
+    none, everything = k < 0, k >= last
+    below = where(none, 0.0, where(everything, 1.0, shares.below))
+    return Probability(below, where(none, 1.0, where(everything, 0.0, shares.above)))
+
+
+def _last_failure(successes: Term, p: Term) -> Term:
+    mean = successes * (1 - p) / p
+    return last_count(mean, mean / p, reach=1 / p)
+
+
+def _cumulated(weights: Term) -> Term:
+    """The running sums of an array, row by row, as a column. The last is what the op `sum` makes of it."""
+    if isinstance(weights.operand, np.ndarray):
+        return Term(weights.host, np.cumsum(flat_cells(weights.operand), axis=2))
+    count = math.prod(shape_of(weights.operand)[2:])
+    if count > MOST_SIMULATED:
+        raise InputError(f"a discrete law of {count:,} simulated weights, more than {MOST_SIMULATED:,}; use fewer, or constant ones")
+    first, *others = accumulate(weights.lift(float(place)).op("gather", weights) for place in range(count))
+    return first.op("join", *others, size=(count, 1), places=tuple((place, 0) for place in range(count)))
 
 
 def _is_count(number: float) -> bool:

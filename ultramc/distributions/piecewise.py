@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
-from ultramc.distributions.law import Distribution, Emit, FloatArray, Operand, Rules, accumulated, as_table, ratio, text_of, total_of
+from ultramc.distributions.law import Distribution, FloatArray, Rules, accumulated, ratio, text_of, total_of
+from ultramc.distributions.probability import Probability
+from ultramc.terms import Term
 
 SMALLEST_NORMAL, LARGEST_FLOAT = sys.float_info.min, sys.float_info.max
 
@@ -77,13 +79,12 @@ class Polygonal(Piecewise):
         masses = np.diff(below)
         return np.stack((values[:-1], values[1:])), np.stack((masses, masses))
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
+    def at(self, p: Probability) -> Term:
         values, below = self._knots
-        piece = emit("sub", emit("search", u, as_table(below)), 1.0)
-        left, right, start, slope = (
-            emit("gather", piece, as_table(column)) for column in (values[:-1], values[1:], below[:-1], _quotients(values, below))
-        )
-        return emit("min", right, emit("add", left, emit("mul", slope, emit("sub", u, start))))
+        piece = p.below.op("search", p.lift_table(below)) - 1
+        columns = (values[:-1], values[1:], below[:-1], _quotients(values, below))
+        left, right, start, slope = (piece.op("gather", p.lift_table(column)) for column in columns)
+        return right.least(left + slope * (p.below - start))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -222,7 +223,7 @@ class General(Piecewise):
         """The cumulative probability at the start of each piece, and 1."""
         return np.append(0.0, accumulated(self._pieces[1].mean(axis=0)))
 
-    def emit_quantile(self, emit: Emit, u: Operand) -> Operand:
+    def at(self, p: Probability) -> Term:
         ends, areas = self._pieces
         below, width, rising = self._below, ends[1] - ends[0], areas[1] >= areas[0]
         columns = (
@@ -233,12 +234,12 @@ class General(Piecewise):
             areas.min(axis=0),
             2 * np.abs(areas[1] - areas[0]),
         )
-        piece = emit("sub", emit("search", u, as_table(below)), 1.0)
-        origin, start, reach, direction, height, twice = (emit("gather", piece, as_table(column)) for column in columns)
-        gained = emit("mul", direction, emit("sub", u, start))
-        root = emit("sqrt", emit("add", emit("mul", height, height), emit("mul", twice, gained)))
-        share = emit("div", emit("mul", 2.0, gained), emit("max", SMALLEST_NORMAL, emit("add", height, root)))
-        return emit("add", origin, emit("mul", reach, emit("min", 1.0, share)))
+        piece = p.below.op("search", p.lift_table(below)) - 1
+        origin, start, reach, direction, height, twice = (piece.op("gather", p.lift_table(column)) for column in columns)
+        gained = direction * (p.below - start)
+        root = (height * height + twice * gained).sqrt()
+        share = 2 * gained / (height + root).most(SMALLEST_NORMAL)
+        return origin + reach * share.least(1.0)
 
     @property
     def support(self) -> tuple[float, float]:

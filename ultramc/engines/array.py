@@ -129,6 +129,21 @@ def _round_half(xp: Any, x: Array) -> Array:
     return xp.copysign(whole + (size - whole + xp.minimum(2.0**-49 * size, 0.125) >= 0.5), x)
 
 
+def _piecewise(xp: Any, below: Array, above: Array, *, pieces: Any) -> Array:
+    """See `distributions.chebyshev`: the column by side, exponent and mantissa, and Horner's rule. A NaN comes out as t."""
+    coefficients, (least, largest) = xp.asarray(pieces.coefficients), pieces.interval
+    mantissa, exponent = xp.frexp(xp.clip(xp.minimum(below, above), 2.0**-53, 0.5))
+    scaled = mantissa * (2.0 * pieces.parts)
+    part = xp.floor(scaled)
+    t = 2.0 * (scaled - part) - 1.0
+    column = exponent * pieces.parts + part + xp.where(above < below, 2.0, 1.0) * pieces.side - 2.0 * pieces.parts
+    column = xp.where(xp.isnan(column), 0.0, column).astype(np.intp)
+    result = xp.take(coefficients[-1], column)
+    for row in coefficients[-2::-1]:
+        result = result * t + xp.take(row, column)
+    return xp.minimum(xp.maximum(result, least), largest)
+
+
 def _left_to_right(operator: str) -> Callable[..., Array]:
     """A reduction that accumulates cell by cell, whatever the number of iterations (`reduce` would not)."""
 
@@ -293,6 +308,7 @@ EXPRESSIONS: dict[str, Callable[..., Array]] = {
     "power": _power,
     "mend": _mend,
     "round_half": _round_half,
+    "piecewise": _piecewise,
     "sum": _left_to_right("add"),
     "product": _left_to_right("multiply"),
     "minimum": _minimum,

@@ -17,19 +17,11 @@ from numpy.typing import NDArray
 
 from ultramc.errors import InputError, MemoryLimitExceeded, UnsupportedOp
 from ultramc.program import Program
+from ultramc.sampling import Job as Job
 
 CANONICAL_BLOCK = 4_096
 
 Executable = Any
-
-
-@frozen
-class Job:
-    """What a run draws: none of it needs another compilation. `iterations` is the total that the sampling spans."""
-
-    seed: int
-    iterations: int
-    sampling: str = "random"
 
 
 @frozen(eq=False)

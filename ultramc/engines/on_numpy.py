@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import field, frozen
@@ -21,8 +21,11 @@ from ultramc.engines import array
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape, Slot, array_of, interval_of
-from ultramc.sampling import Site, fill_uniforms
+from ultramc.sampling import Site, restored
 from ultramc.values import ERROR_KINDS
+
+if TYPE_CHECKING:
+    from ultramc.distributions.chebyshev import Pieces
 
 WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer chunks cost more than they save
 LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
@@ -286,7 +289,20 @@ def _uniform(bound: _Bound, instruction: Instruction, operands: Sequence[Array],
     site: Site = instruction.attributes["site"]
     rows, columns = instruction.result.shape[:2]
     places = [(Site(site.sheet, site.row + r, site.column + c, site.k), out[r, c, 0, 0]) for r in range(rows) for c in range(columns)]
-    return [lambda place=place, part=part: fill_uniforms(bound.job.seed, place, bound.first, part) for place, part in places]  # type: ignore[misc]
+    return [lambda place=place, part=part: bound.job.fill(place, bound.first, part) for place, part in places]  # type: ignore[misc]
+
+
+def _permute(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    tie, member = instruction.attributes["tie"], instruction.attributes["member"]
+    scores = out.reshape(bound.count)
+
+    def work() -> None:
+        if bound.job.restores_strata:
+            restored(bound.job, tie, member, bound.first, scores)
+        else:
+            np.copyto(out, operands[0])
+
+    return [work]
 
 
 def _iteration(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
@@ -352,13 +368,56 @@ def _kind_is(bound: _Bound, instruction: Instruction, operands: Sequence[Array],
     return [partial(_copied, array.implementation("kind_is"), operands, instruction.attributes, out)]
 
 
+def _piecewise(bound: _Bound, instruction: Instruction, operands: Sequence[Array], out: Array) -> list[Work]:
+    """Block by block, so that what is between the steps stays in the cache."""
+    if any(operand.shape != out.shape or not operand.flags.c_contiguous for operand in operands):
+        return [partial(_copied, array.implementation("piecewise"), operands, instruction.attributes, out)]
+    pieces = instruction.attributes["pieces"]
+    room = bound.scratch(4 * CANONICAL_BLOCK).reshape(4, CANONICAL_BLOCK)
+    below, above, results = (x.reshape(x.size) for x in (*operands, out))
+    cuts = (slice(start, start + CANONICAL_BLOCK) for start in range(0, out.size, CANONICAL_BLOCK))
+    return [partial(_block_of_pieces, pieces, below[cut], above[cut], results[cut], room[:, : results[cut].size]) for cut in cuts]
+
+
+def _block_of_pieces(pieces: Pieces, below: Array, above: Array, out: Array, room: Array) -> None:
+    """`array.EXPRESSIONS["piecewise"]`, step by step."""
+    t, part, coefficient = room[:3]
+    column, exponent = room[3].view(np.intp), coefficient.view(np.intc)[: t.size]
+    np.minimum(below, above, out=t)
+    np.clip(t, 2.0**-53, 0.5, out=t)
+    np.frexp(t, out=(t, exponent))
+    np.multiply(t, 2.0 * pieces.parts, out=t)
+    np.floor(t, out=part)
+    np.subtract(t, part, out=t)
+    np.multiply(t, 2.0, out=t)
+    np.subtract(t, 1.0, out=t)
+    np.multiply(exponent, pieces.parts, out=exponent)
+    np.add(part, exponent, out=part)
+    np.add(part, pieces.side - 2 * pieces.parts, out=part)
+    np.add(part, pieces.side, out=part, where=above < below)
+    np.copyto(column, part, casting="unsafe")
+    _horner(pieces.coefficients, column, t, coefficient, out)
+    np.maximum(out, pieces.interval[0], out=out)
+    np.minimum(out, pieces.interval[1], out=out)
+
+
+def _horner(coefficients: Array, column: Array, t: Array, coefficient: Array, out: Array) -> None:
+    np.take(coefficients[-1], column, out=out, mode="clip")
+    for row in coefficients[-2::-1]:
+        np.multiply(out, t, out=out)
+        np.take(row, column, out=coefficient, mode="clip")  # clipped is quicker; and a NaN is no column
+        np.add(out, coefficient, out=out)
+
+
 _WORK: dict[str, Callable[..., list[Work]]] = {
     "uniform": _uniform,
+    "permute": _permute,
     "iteration": _iteration,
     "select": _select,
     "snap": _snap,
     "kind_is": _kind_is,
     "power": _power,
+    "piecewise": _piecewise,
     "join": _join,
     "sum": _accumulated(np.add),
     "product": _accumulated(np.multiply),

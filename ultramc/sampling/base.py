@@ -1,4 +1,6 @@
-"""(seed, site, iteration) → uniform. The n-th draw of a site depends on nothing else: not on chunks, threads or other sites.
+"""What a sampling method is, and the stream of uniforms that each of them draws from.
+
+(seed, site, iteration) → uniform. The n-th draw of a site depends on nothing else: not on chunks, threads or other sites.
 
     key     = numpy.array([seed, int.from_bytes(blake2b(sheet.lower().encode(), digest_size=8).digest(), "little")], dtype=numpy.uint64)
     counter = numpy.array([0, row, column, k], dtype=numpy.uint64)
@@ -13,14 +15,18 @@ from __future__ import annotations
 
 import operator
 import secrets
+from abc import ABC, abstractmethod
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ultramc.errors import InputError
+
+if TYPE_CHECKING:
+    from ultramc.sampling.job import Job
 
 FloatArray = npt.NDArray[np.float64]
 WordArray = npt.NDArray[np.uint64]
@@ -30,9 +36,37 @@ ITERATIONS = 2**62
 WORDS_PER_BLOCK = 4
 SMALLEST_UNIFORM = 2.0**-53
 LARGEST_UNIFORM = 1 - 2.0**-53
-SAMPLINGS = ("random",)
+AT_ONCE = 16_384  # 128 kB of words stay in the cache between the passes
+FURTHER = 2**32  # from a site's k to that of the next stream of the same cell
 
-_WORDS_AT_ONCE = 16_384  # 128 kB of words stay in the cache between the passes
+
+class Sampling(ABC):
+    """How a run draws: which uniform each site gets in each iteration, a pure function of (seed, site, iteration, iterations in all).
+
+    Its methods are frozen and hashable, and say by `name` how they are asked for.
+    """
+
+    name: ClassVar[str]
+    depends_on_length: ClassVar[bool] = False  # whether another number of iterations changes a draw
+    stratified: ClassVar[bool] = False  # whether each replicate visits each of its strata once
+
+    @abstractmethod
+    def together(self, iterations: int) -> int:
+        """How many consecutive iterations of a run form one replicate, independent of the others.
+
+        Raises `InputError` where the replicates asked for do not divide `iterations`.
+        """
+
+    @abstractmethod
+    def fill(self, job: Job, site: Site, first: int, out: FloatArray) -> None:
+        """Write the uniforms of iterations first … first + len(out) - 1 into `out`, float64 (count,), which need not be contiguous.
+
+        Raises `InputError` for iterations that the run does not have.
+        """
+
+    def warnings(self, job: Job) -> tuple[str, ...]:
+        """What a result must say about these draws."""
+        return ()
 
 
 def _word(site: Site, attribute: Any, value: int) -> None:
@@ -59,17 +93,27 @@ class Site:
         """The Philox counter before iteration 0, uint64 (4,)."""
         return self._counter_before(0)
 
+    @property
+    def further(self) -> Site:
+        """Where a sampling method finds its keys: the same cell, another stream."""
+        return evolve(self, k=self.k + FURTHER)
+
+    def words(self, seed: int, first: int, count: int) -> WordArray:
+        """Words first … first + count - 1 of the Philox stream, uint64 (count,)."""
+        words: WordArray = _philox_at(seed, self, first).random_raw(count)
+        return words
+
     def _counter_before(self, block: int) -> WordArray:
         # A list would go through float64 on its way into Philox, and lose bits.
         return np.array([block, self.row, self.column, self.k], dtype=np.uint64)
 
 
 def uniforms(seed: int, site: Site, first: int, count: int) -> FloatArray:
-    """The draws of iterations first … first + count - 1: float64 (count,), each an odd multiple of 2^-53, so never 0 or 1.
+    """The independent draws of iterations first … first + count - 1: float64 (count,), odd multiples of 2^-53, so never 0 or 1.
 
     Raises `InputError` where not 0 ≤ seed < 2^64, or not 0 ≤ first ≤ first + count ≤ 2^62.
     """
-    first, count = _checked_range(first, count)
+    first, count = checked_range(first, count)
     draws = np.empty(count)
     fill_uniforms(seed, site, first, draws)
     return draws
@@ -77,14 +121,18 @@ def uniforms(seed: int, site: Site, first: int, count: int) -> FloatArray:
 
 def fill_uniforms(seed: int, site: Site, first: int, out: FloatArray) -> None:
     """`uniforms` written into `out`, float64 (count,), which need not be contiguous."""
-    first, count = _checked_range(first, len(out))
+    first, count = checked_range(first, len(out))
     philox = _philox_at(seed, site, first)
-    for start in range(0, count, _WORDS_AT_ONCE):
-        part = out[start : start + _WORDS_AT_ONCE]
-        words = philox.random_raw(len(part))
-        np.right_shift(words, 12, out=words)
-        np.add(words, 0.5, out=part)
-        np.multiply(part, 2.0**-52, out=part)
+    for start in range(0, count, AT_ONCE):
+        part = out[start : start + AT_ONCE]
+        open_uniforms(philox.random_raw(len(part)), part)
+
+
+def open_uniforms(words: WordArray, out: FloatArray) -> None:
+    """The leading 52 bits of each word as a float64 in (0, 1), written into `out`; the words are overwritten."""
+    np.right_shift(words, 12, out=words)
+    np.add(words, 0.5, out=out)
+    np.multiply(out, 2.0**-52, out=out)
 
 
 def new_seed() -> int:
@@ -100,13 +148,6 @@ def check_seed(seed: object) -> int:
     return number
 
 
-def check_sampling(sampling: object) -> str:
-    """The name of the sampling method. Raises `InputError` for one that does not exist: nothing asked for is ignored."""
-    if isinstance(sampling, str) and sampling in SAMPLINGS:
-        return sampling
-    raise InputError(f"sampling={sampling!r} does not exist; available: {', '.join(map(repr, SAMPLINGS))}")
-
-
 def _philox_at(seed: int, site: Site, first: int) -> np.random.Philox:
     block, words = divmod(first, WORDS_PER_BLOCK)
     philox = np.random.Philox(key=site.key(seed), counter=site._counter_before(block))
@@ -114,10 +155,12 @@ def _philox_at(seed: int, site: Site, first: int) -> np.random.Philox:
     return philox
 
 
-def _checked_range(first: object, count: object) -> tuple[int, int]:
+def checked_range(first: object, count: object, limit: int = ITERATIONS) -> tuple[int, int]:
+    """Raises `InputError` where not 0 ≤ first ≤ first + count ≤ limit."""
     start, length = whole("first", first), whole("count", count)
-    if not 0 <= start <= start + length <= ITERATIONS:
-        raise InputError(f"iterations from first={start}, count={length}: both must be at least 0 and first + count at most 2^62")
+    if not 0 <= start <= start + length <= limit:
+        most = "2^62" if limit == ITERATIONS else f"{limit:_}, the iterations of the run"
+        raise InputError(f"iterations from first={start}, count={length}: both must be at least 0 and first + count at most {most}")
     return start, length
 
 
