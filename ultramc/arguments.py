@@ -14,7 +14,8 @@ from ultramc.address import CellRef, RangeRef
 from ultramc.compilation import Draw
 from ultramc.correlation import Correlation
 from ultramc.dialects.base import declared_outputs
-from ultramc.distributions import ByCells, Distribution, TimesBase
+from ultramc.distributions import ByCells, Distribution, FromSciPy, TimesBase
+from ultramc.distributions.from_scipy import Frozen, is_of_scipy
 from ultramc.errors import InputError, NoOutputs
 from ultramc.graph import Graph
 from ultramc.program import constant
@@ -22,7 +23,7 @@ from ultramc.sampling import whole
 from ultramc.workbook import Cell, Workbook
 
 Reference = str | CellRef | RangeRef
-Uncertain = Distribution | TimesBase | ByCells | float
+Uncertain = Distribution | TimesBase | ByCells | Frozen | float
 
 
 @frozen(eq=False)
@@ -63,7 +64,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
 
 def iteration_count(iterations: object) -> int:
     if iterations is None:
-        raise InputError("say how many iterations to run: sim.run(100_000); the workbook stores no number")
+        raise InputError("say how many iterations to run, sim.run(100_000) or -n 100000; the workbook stores no number")
     return at_least_one("iterations", iterations)
 
 
@@ -114,6 +115,8 @@ def _law(book: Workbook, cell: CellRef, key: str, law: Uncertain) -> Distributio
         return law.resolve(base, str(cell))
     if isinstance(law, (Distribution, ByCells)):
         return law
+    if is_of_scipy(law):
+        return FromSciPy(law)
     if isinstance(law, (int, float, np.integer)) and not isinstance(law, bool) and np.isfinite(law):
         return float(law)
     raise InputError(f"input {key!r}: {law!r} is neither a distribution, such as mc.Normal(100, 10), nor a finite number")

@@ -12,9 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ultramc.errors import InputError, NoOutputs, SimulationCancelled, UltramcError
+
+if TYPE_CHECKING:
+    from ultramc.dialects.base import Settings
 
 DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
@@ -73,13 +76,18 @@ def _version() -> str:
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
     _model_options(parser)
-    parser.add_argument("-n", "--iterations", type=int, required=True, metavar="N")
+    parser.add_argument("-n", "--iterations", type=int, metavar="N", help="needed where the workbook stores no number")
     parser.add_argument(
-        "-o", "--output", action="append", default=[], metavar="REF", help="a cell, range or name to collect; may be repeated"
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="REF",
+        help="a cell, range or name to collect; may be repeated; else those that the workbook declares",
     )
-    parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; drawn and shown if left out")
+    parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; that of the workbook, else drawn and shown, if left out")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--sampling", default="random", help="random, antithetic, latin_hypercube or sobol")
+    parser.add_argument("--sampling", help="random, antithetic, latin_hypercube or sobol; that of the workbook, else random, if left out")
     parser.add_argument(
         "--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's"
     )
@@ -101,6 +109,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         metavar='"REF=LAW"',
         help='such as "Costs!B4=Triangular(90,100,130)"',
     )
+    parser.add_argument("--dialect", help='how draws are written in the sheet: "@RISK" or "plain Excel"; found out if left out')
 
 
 def _assignment(text: str) -> tuple[str, object]:
@@ -128,7 +137,7 @@ def _run(options: argparse.Namespace) -> int:
 
     _check_folder(options.samples)
     _check_folder(options.json)
-    simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None)
+    simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None, dialect=options.dialect)
     result = simulation.run(
         options.iterations,
         engine=options.engine,
@@ -146,7 +155,18 @@ def _run(options: argparse.Namespace) -> int:
         _write(options.json, result.to_json())
     if options.json != "-":
         print(result)
+        print(f"dialect: {simulation.graph.dialect.name}{_stored(simulation.settings)}")
     return DONE
+
+
+def _stored(settings: Settings) -> str:
+    """What the workbook stores for its simulation, all of which holds unless the command says otherwise."""
+    stored = {
+        "iterations": f"{settings.iterations:,}" if settings.iterations is not None else "",
+        "seed": str(settings.seed) if settings.seed is not None else "",
+        "sampling": settings.sampling.name if settings.sampling is not None else "",
+    }
+    return "".join(f"; stored {name}: {value}" for name, value in stored.items() if value)
 
 
 def _inputs(options: argparse.Namespace) -> dict[str, Any]:
@@ -198,6 +218,6 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 def _explain(options: argparse.Namespace) -> int:
     from ultramc.simulation import Simulation
 
-    simulation = Simulation(options.model, inputs=_inputs(options), outputs=[options.cell])
+    simulation = Simulation(options.model, inputs=_inputs(options), outputs=[options.cell], dialect=options.dialect)
     print(simulation.explain(options.cell))
     return DONE

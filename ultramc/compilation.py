@@ -68,6 +68,12 @@ class ProgramDraws:
             raise UnsupportedFormula("a correlation that was not found when formulas were looked through")
         return Drawn.of(self._uniform(place, k))
 
+    def element(self, place: RangeRef, k: int, number: int) -> Probability:
+        """Of one element of the array that call site k of each cell draws. A draw of many numbers is tied to nothing."""
+        if any(site_of(cell, k) in self._tied for cell in (place.cells() if self._tied else ())):
+            raise UnsupportedFormula("a draw of an array is not correlated with others")
+        return self.probability(place, site_of(place.first, k).element(number).k)
+
     def _uniform(self, place: RangeRef, k: int) -> Term:
         shape = (place.height, place.width, 1, 1)
         return Term(self.builder, self.builder.emit("uniform", site=site_of(place.first, k), shape=shape))

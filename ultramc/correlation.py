@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import combinations, islice
 from typing import Any, final
 
@@ -160,13 +160,13 @@ class Group:
         return np.stack([_combined(weights, z) for weights in self.factor])
 
     def achieved(self, samples: Array) -> Array:
-        """The correlations of samples (iterations, cells): (cells, cells), of the kind asked.
+        """The correlations of samples (iterations, cells), of all cells or some: (cells, cells), of the kind asked.
 
         Iterations with a NaN are left out, a constant cell has NaN. Of Kendall's τ the first 10,000 iterations are looked at.
         """
         complete = samples[~np.isnan(samples).any(axis=1)]
         if len(complete) < 2:
-            return np.full((len(self.cells), len(self.cells)), np.nan)
+            return np.full((samples.shape[1], samples.shape[1]), np.nan)
         return KINDS[self.kind].measured(complete)
 
 
@@ -222,6 +222,16 @@ class Achieved(Shown):
     def _pairs(self) -> list[tuple[str, str, float, float]]:
         pairs = combinations(range(len(self.labels)), 2)
         return [(self.labels[i], self.labels[j], self.asked[i][j], self.achieved[i][j]) for i, j in pairs]
+
+
+def compared(groups: Iterable[Group], kept: Mapping[CellRef, tuple[str, Array]]) -> Iterator[Achieved]:
+    """What groups asked for beside what the samples have, by cell with its label, that were kept: two cells of a group at least."""
+    for group in groups:
+        chosen = [index for index, cell in enumerate(group.cells) if cell in kept]
+        if len(chosen) > 1:
+            labels, samples = zip(*(kept[group.cells[index]] for index in chosen), strict=True)
+            asked = np.array(group.asked)[np.ix_(chosen, chosen)]
+            yield Achieved(group.kind, labels, asked, group.achieved(np.column_stack(samples)), group.repaired)
 
 
 def _signed(value: float) -> str:

@@ -6,6 +6,7 @@ vary, by iteration or from cell to cell of a block, go through the law's formula
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,10 +76,6 @@ class Changes:
     def truncates(self) -> bool:
         return any(limit is not None for limit in (self.minimum, self.maximum, self.lower, self.upper))
 
-    @property
-    def truncates_twice(self) -> bool:
-        return (self.minimum or self.maximum) is not None and (self.lower or self.upper) is not None
-
 
 def drawn(call: Call, law: Law, values: Sequence[Value], changes: Changes) -> Value:
     """The draws of one call site for each cell of the block. In the base case the static value, else the median."""
@@ -144,7 +141,7 @@ def _constant(call: Call, value: Value, kind: str) -> Given:
 def _is_degenerate(law: Law, p: Probability, values: Sequence[Value]) -> bool:
     """Parameters that leave one value, such as a triangle without width, are allowed in a sheet."""
     assert law.kind is not None
-    if law.kind.allows is None or law.kind.quantile_formula is None:
+    if law.kind.allows is None or law.kind.quantile_formula is None or "array" in law.kinds:
         return False
     return law.kind.allows(*law.terms(p.below, values)).verdict is True
 
@@ -172,6 +169,8 @@ def _by_formula(call: Call, law: Law, p: Probability, values: Sequence[Value], c
         raise call.refuse("with simulated parameters is not supported; this law needs constant ones")
     if changes.truncates and (kind.discrete or kind.share_formula is None):
         raise call.refuse("is truncated and has simulated parameters, which is not supported for this law")
+    if len({math.prod(value.shape[2:]) for value, each in zip(values, law.kinds, strict=True) if each == "array"}) > 1:
+        raise call.refuse("has lists of different lengths")
     terms = law.terms(p.below, values)
     low, high = (_before_shift(call, limit, changes) for limit in (changes.minimum, changes.maximum))
     allowed = kind.allows(*terms)

@@ -59,6 +59,8 @@ class Draws(Protocol):
 
     def probability(self, place: RangeRef, k: int, correlated: bool) -> Probability: ...
 
+    def element(self, place: RangeRef, k: int, number: int) -> Probability: ...
+
 
 Steps = Generator[tuple[Node, "Scope"], Result, Result]
 
@@ -153,6 +155,13 @@ class Call:
         """Where this call site draws, for each cell of the block; `correlated`: the formula ties it to others."""
         self.lowering.sites += 1
         return self.lowering.probability(self.place, self.lowering.sites - 1, correlated)
+
+    def draw_array(self, height: int, width: int) -> Operand:
+        """The uniforms of an array that this call site draws, in every cell of the block: each element is a site of its own."""
+        self.lowering.sites += 1
+        places = tuple(divmod(number, width) for number in range(height * width))
+        drawn = [self.lowering.element(self.place, self.lowering.sites - 1, number) for number in range(len(places))]
+        return self.kit.emit("join", *drawn, size=(height, width), places=places)
 
     @property
     def in_base_case(self) -> bool:
@@ -645,6 +654,11 @@ class Lowering:
         if self.draws is None:
             return Drawn.of(Term(self.kit, 0.5 * ONE))
         return self.draws.probability(place, site, correlated)
+
+    def element(self, place: RangeRef, site: int, number: int) -> Operand:
+        """The uniforms of one element, counted row by row, of an array that a call site draws."""
+        self.volatile = self.drew = True
+        return 0.5 * ONE if self.draws is None else self.draws.element(place, site, number).below.operand
 
     def draws_in(self, node: Node, place: RangeRef) -> int:
         """How many call sites a node contains, names expanded."""

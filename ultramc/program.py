@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ultramc.address import RangeRef
 from ultramc.engines import array
 from ultramc.ops import OPS
-from ultramc.sampling import Site
+from ultramc.sampling import Site, Tie
 
 Shape = tuple[int, int, int, int]
 Interval = tuple[float, float]
@@ -111,6 +111,10 @@ class Program:
         """All call sites, bodies included: one for each cell of the blocks that draw."""
         drawing = [instruction for instruction in _all_instructions(self.instructions) if instruction.op == "uniform"]
         return tuple(site for instruction in drawing for site in _sites_of(instruction))
+
+    def ties(self) -> frozenset[Tie]:
+        """The sites that are drawn together, bodies included."""
+        return frozenset(each.attributes["tie"] for each in _all_instructions(self.instructions) if each.op == "permute")
 
     def __str__(self) -> str:
         lines = _lines(self.instructions, indent="")

@@ -350,13 +350,17 @@ def _as_array(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cell
 
 def _join(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     """Where parts overlap, the last counts."""
-    placed: list[tuple[Cells, tuple[int, int]]] = list(zip(operands, a["places"], strict=True))
+    placed = {
+        (top + h, left + w): (part, h, w)
+        for part, (top, left) in zip(operands, a["places"], strict=True)
+        for h, w in product(*map(range, part.shape[2:]))
+    }
 
     def element(r: int, c: int, h: int, w: int) -> Number:
-        for part, (top, left) in reversed(placed):
-            if top <= h < top + part.shape[2] and left <= w < left + part.shape[3]:
-                return part.at(r, c, h - top, w - left)
-        raise ValueError(f"join leaves element {h}, {w} open")
+        if (h, w) not in placed:
+            raise ValueError(f"join leaves element {h}, {w} open")
+        part, row, column = placed[h, w]
+        return part.at(r, c, row, column)
 
     return _each(shape, element)
 

@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ultramc import summary
 from ultramc.address import CellRef, parse_area, split_sheet
+from ultramc.correlation import Achieved, Group, compared
 from ultramc.errors import InputError, ReferenceNotFound
 from ultramc.report import Shape, Shown, Table, counted, error_text, number, printable
 from ultramc.sensitivity import Tornado, tornado
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 PLAIN = ("state", "iterations", "engine", "seed", "sampling", "elapsed", "workbook", "workbook_sha256", "check", "versions")
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 NOT_A_NUMBER = "not a number"  # a NaN whose tag says number
+MOST_CORRELATED = 10_000_000  # iterations (10,000 at least) times cells squared whose correlations a repr works out: a second at most
 
 Statistic = Any  # an Estimate, or float64 (cells,) for a variable of several cells
 Label = str | CellRef
@@ -406,11 +408,12 @@ def _input_variables(members: Mapping[str, Input]) -> Variables[Input]:
     return Variables(members)
 
 
-@frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False, slots=False)
 class Result(Shown):
     """A finished run: its outputs and inputs, and all that reproduces it.
 
     `result["NPV"]` is an output by label (in any case), by reference such as "Summary!D20", or one cell of an output range.
+    `groups` are the cells that were drawn together, see `correlations`.
     """
 
     state: str
@@ -426,6 +429,7 @@ class Result(Shown):
     warnings: tuple[str, ...] = ()
     check: str = ""
     versions: dict[str, str] = Factory(dict)
+    groups: tuple[Group, ...] = ()
 
     def __getitem__(self, key: Label) -> Output:
         if key not in self.outputs and key in self.inputs:
@@ -450,6 +454,15 @@ class Result(Shown):
         chosen = self.outputs[output]._one("tornado")
         return tornado(chosen.label, chosen.samples, {label: variable.samples for label, variable in self.inputs.flat()}, self.together)
 
+    @cached_property
+    def correlations(self) -> tuple[Achieved, ...]:
+        """For each group of correlated cells the correlations asked for, and those of its values in this run.
+
+        Worked out when first asked for. Cells whose values were not kept as inputs are left out, groups without two such cells too.
+        """
+        kept = {cell.references[0]: (label, cell.samples) for label, cell in self.inputs.flat()}
+        return tuple(compared(self.groups, kept))
+
     # Export.
 
     def summary(self) -> dict[str, Any]:
@@ -457,6 +470,9 @@ class Result(Shown):
         return {
             **{name: getattr(self, name) for name in PLAIN},
             "replicates": self.replicates,
+            "correlations": [
+                {"kind": group.kind, "cells": list(map(str, group.cells)), "repaired": group.repaired} for group in self.groups
+            ],
             "warnings": list(self.warnings),
             "inputs": {label: {"cell": str(cell.references[0]), "distribution": cell.distribution} for label, cell in self.inputs.flat()},
             "outputs": {label: cell.to_json() for label, cell in self.outputs.flat()},
@@ -509,10 +525,19 @@ class Result(Shown):
             notes=(
                 *_remarks(self.outputs.values()),
                 f"{counted(len(dict(self.inputs.flat())), 'uncertain input')}",
+                *self._correlated(),
                 *([f"check: {self.check}"] if self.check else ()),
                 *(f"warning: {warning}" for warning in self.warnings),
             ),
         )
+
+    def _correlated(self) -> Iterator[str]:
+        if max(self.iterations, 10_000) * sum(len(group.cells) ** 2 for group in self.groups) > MOST_CORRELATED:
+            yield from (f"correlation: {group.kind} of {counted(len(group.cells), 'cell')}, see .correlations" for group in self.groups)
+            return
+        for each in self.correlations:
+            size, repaired = counted(len(each.labels), "cell"), "" if each.repaired is None else ", repaired"
+            yield f"correlation: {each.kind} of {size}, largest difference {number(each.largest_difference, 3)}{repaired}"
 
 
 # Looking up.

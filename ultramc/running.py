@@ -97,8 +97,8 @@ class Run:
         simulation, done = self.simulation, self.done
         columns = {slot.label: self._column(slot, done) for slot in simulation.compiled.program.outputs}
         inputs = {given.label: Input(columns[HIDDEN + given.label], given.described()) for given in simulation.inputs}
-        for cell in simulation.kept_call_sites:
-            inputs[str(cell)] = Input(columns[f"{HIDDEN}{cell}"], f"={simulation.workbook.formula_text(cell)}")
+        for label, cell in simulation.kept_call_sites.items():
+            inputs[label] = Input(columns[HIDDEN + label], f"={simulation.workbook.formula_text(cell)}")
         result = Result(
             state=state,
             iterations=done,
@@ -113,6 +113,7 @@ class Run:
             warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job)),
             check=self.checked,
             versions=versions(),
+            groups=tuple(each.group for each in simulation.tied if each.group is not None),
         )
         if state == "completed":
             self._refuse_empty(result)

@@ -27,7 +27,8 @@ from ultramc.arguments import (
 from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Compiled, trimmed
 from ultramc.correlation import Correlation
-from ultramc.dialects.base import Settings, speaks_of_chance
+from ultramc.dialects import PLAIN
+from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Job, chunk_iterations
@@ -39,7 +40,7 @@ from ultramc.program import Program, Ref
 from ultramc.report import counted
 from ultramc.results import Result
 from ultramc.running import HIDDEN, Run
-from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, whole
+from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, strata_bytes, whole
 from ultramc.ties import tied
 from ultramc.workbook import Workbook
 
@@ -186,6 +187,11 @@ class Simulation:
 
         return explain(self, reference)
 
+    @property
+    def dialect(self) -> str:
+        """The name of the dialect in which the sheet writes its draws."""
+        return self.graph.dialect.name
+
     # What the constructor works out
 
     @cached_property
@@ -200,8 +206,8 @@ class Simulation:
     @cached_property
     def _compilation(self) -> Compilation:
         places = dict(self.outputs)
-        for cell in self.kept_call_sites:
-            places[f"{HIDDEN}{cell}"] = RangeRef.of(cell)
+        for label, cell in self.kept_call_sites.items():
+            places[HIDDEN + label] = RangeRef.of(cell)
         for given in self.inputs:
             places[f"{HIDDEN}{given.label}"] = given.cells
         return self.compilation_of(self.calculation, places)
@@ -218,9 +224,10 @@ class Simulation:
     def _refuse_what_is_not_understood(self) -> None:
         """A draw that an output reads and that is not understood would be a constant that looks simulated."""
         given = self._has_law()
-        for place, error in self.calculation.unsupported.items() if self.in_sheet else ():
+        for place, error in self.calculation.unsupported.items():
             region = self.graph.region_at(place.first)
-            if region is not None and place.first not in given and speaks_of_chance(region.tree, self.calculation.lowering.drawing):
+            tree = region.tree if region is not None and self.in_sheet and place.first not in given else None
+            if place.first in self._formulas or speaks_of_chance(tree, self.calculation.lowering.drawing):
                 raise error
 
     @cached_property
@@ -232,10 +239,12 @@ class Simulation:
         regions = sorted(self.calculation.drawing)
         return [cell for index in regions for cell in self.graph.regions[index].place.cells() if cell not in given]
 
-    @property
-    def kept_call_sites(self) -> list[CellRef]:
-        """Those whose values a result keeps as inputs."""
-        return self.call_sites[:KEPT_CALL_SITES]
+    @cached_property
+    def kept_call_sites(self) -> dict[str, CellRef]:
+        """Those whose values a result keeps as inputs, by the names that the sheet gives them, else by their cells."""
+        taken = {given.label.casefold() for given in self.inputs} | {str(cell).casefold() for cell in self.call_sites}
+        named = {cell: name for cell, name in declared_names(self.graph).items() if name.casefold() not in taken}
+        return {named.get(cell, str(cell)): cell for cell in self.call_sites[:KEPT_CALL_SITES]}
 
     def _warnings(self) -> tuple[str, ...]:
         found = [*self.workbook.warnings, *self.settings.notes]
@@ -298,12 +307,14 @@ class Simulation:
     def _chunk(self, engine: Engine, executable: Any, job: Job, chunk: int | None, memory_limit: int | str | None) -> int:
         allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2
         kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
-        if kept > allowed:
+        strata = strata_bytes(job, self.compiled.program.ties())
+        if kept + strata > allowed:
+            ranking = f" and ranking correlated draws under {job.sampling.name} sampling {strata:,}" if strata else ""
             raise MemoryLimitExceeded(
-                f"keeping the samples needs {kept:,} bytes, {allowed:,} are allowed; "
+                f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
                 "ask for fewer iterations or outputs, or raise memory_limit="
             )
-        size = chunk_iterations(engine, executable, allowed - kept)
+        size = chunk_iterations(engine, executable, allowed - kept - strata)
         return size if chunk is None else min(at_least_one("chunk", chunk), job.iterations)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -313,8 +324,9 @@ class Simulation:
     def __repr__(self) -> str:
         names = ", ".join(f"{given.label} ~ {given.laws[0]}" for given in self.inputs[:5])
         sites = f", {len(self.call_sites):,} cells that draw" if self.call_sites else ""
+        dialect = "" if self.dialect == PLAIN else f", dialect {self.dialect}"
         return (
-            f"Simulation of {self.workbook.file_name}: inputs {names or 'none'}{' …' if len(self.inputs) > 5 else ''}{sites}; "
+            f"Simulation of {self.workbook.file_name}{dialect}: inputs {names or 'none'}{' …' if len(self.inputs) > 5 else ''}{sites}; "
             f"outputs {', '.join(self.outputs)}; "
             f"{counted(self.compiled.lowered, 'cell')} in {counted(len(self.compiled.program.instructions), 'instruction')}"
         )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef
+from ultramc.correlation import KINDS, Group, Rows
 from ultramc.errors import UnreadableResult, optional
 from ultramc.report import spreadsheet_text
 from ultramc.results import PLAIN, Column, Input, Output, Result, Variable
@@ -46,6 +47,7 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         "version": VERSION,
         **{name: getattr(result, name) for name in PLAIN},
         "warnings": result.warnings,
+        "groups": [_described_group(group) for group in result.groups],
         "inputs": [_described(label, variable) for label, variable in result.inputs.items()],
         "outputs": [_described(label, variable) for label, variable in result.outputs.items()],
     }
@@ -89,13 +91,25 @@ def _described(key: str, variable: Variable) -> dict[str, Any]:
     return {
         "key": key,
         "label": column.label,
-        "cells": [[cell.sheet, cell.row, cell.column] for cell in column.cells],
+        "cells": list(map(_address, column.cells)),
         "shape": column.shape,
         "texts": column.texts,
         "base": [to_json(value) for value in column.base],
         "together": column.together,
         "distribution": variable.distribution if isinstance(variable, Input) else "",
     }
+
+
+MATRICES = ("asked", "scores", "factor")  # of a group
+
+
+def _described_group(group: Group) -> dict[str, Any]:
+    matrices = {name: getattr(group, name) for name in MATRICES}
+    return {"kind": group.kind, "cells": list(map(_address, group.cells)), **matrices, "repaired": group.repaired}
+
+
+def _address(cell: CellRef) -> tuple[str, int, int]:
+    return cell.sheet, cell.row, cell.column
 
 
 def load(path: str | os.PathLike[str]) -> Result:
@@ -129,7 +143,23 @@ def _restored(archive: Mapping[str, NDArray[Any]]) -> Result:
     inputs = {entry["key"]: Input(column, distribution=entry["distribution"]) for entry, column in _columns(metadata, "inputs", archive)}
     outputs = {entry["key"]: Output(column, inputs=inputs) for entry, column in _columns(metadata, "outputs", archive)}
     plain = {name: metadata[name] for name in PLAIN}
-    return Result(**plain, warnings=tuple(metadata["warnings"]), inputs=inputs, outputs=outputs)
+    groups = tuple(map(_group, metadata.get("groups", ())))
+    return Result(**plain, warnings=tuple(metadata["warnings"]), inputs=inputs, outputs=outputs, groups=groups)
+
+
+def _group(entry: dict[str, Any]) -> Group:
+    cells = tuple(CellRef(*cell) for cell in entry["cells"])
+    if entry["kind"] not in KINDS:
+        raise ValueError(f"a correlation of kind {entry['kind']!r}")
+    asked, scores, factor = (_matrix(entry[name], len(cells)) for name in MATRICES)
+    return Group(cells, entry["kind"], asked, scores, factor, entry["repaired"])
+
+
+def _matrix(rows: Any, size: int) -> Rows:
+    matrix = np.array(rows, np.float64)
+    if matrix.shape != (size, size):
+        raise ValueError(f"a correlation matrix of shape {matrix.shape} for {size} cells")
+    return tuple(map(tuple, matrix.tolist()))
 
 
 def _columns(metadata: dict[str, Any], role: str, archive: Mapping[str, NDArray[Any]]) -> Iterator[tuple[dict[str, Any], Column]]:

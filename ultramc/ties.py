@@ -97,22 +97,24 @@ def _places_in(calculation: Calculation, tree: syntax.Node, cell: CellRef, name:
 
 
 def _draws(lowering: Lowering, tree: syntax.Node, place: RangeRef) -> list[syntax.Call | None]:
-    """The draws of a formula in the order in which they are numbered; None for those inside a defined name."""
-    found: list[syntax.Call | None] = []
-
-    def collect(node: syntax.Node, inner: list[None]) -> None:
+    """The draws of a formula in the order in which they are numbered, arguments first; None for those inside a defined name."""
+    backwards: list[syntax.Call | None] = []
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(syntax.children(node))
         if isinstance(node, syntax.Call) and node.name in lowering.drawing:
-            found.append(node)
+            backwards.append(node)
         elif isinstance(node, syntax.Name):
-            found.extend([None] * lowering.draws_in(node, place))
-
-    syntax.fold(tree, collect)
-    return found
+            backwards.extend([None] * lowering.draws_in(node, place))
+    return backwards[::-1]
 
 
 def _place(lowering: Lowering, site: Site, node: syntax.Call, scope: Scope) -> _Place:
     if not 2 <= len(node.arguments) <= 3:
         raise UnsupportedFormula(f"{node.name} takes a matrix, a position and perhaps an instance")
+    if lowering.draws_in(node, scope.place):
+        raise UnsupportedFormula(f"{node.name} with draws in it is not supported")
     matrix = lowering.run(node.arguments[0], scope)
     if not isinstance(matrix, Area):
         raise UnsupportedFormula(f"{node.name}: its matrix is no range of cells")
@@ -120,7 +122,7 @@ def _place(lowering: Lowering, site: Site, node: syntax.Call, scope: Scope) -> _
     copy = _known(lowering, node.arguments[2], scope) if len(node.arguments) == 3 else None
     if not isinstance(position, float) or not position.is_integer() or position < 1:
         raise UnsupportedFormula(f"{node.name}: position {position!r} is no whole number from 1")
-    return _Place(site, extent(matrix, scope.place), copy, int(position))
+    return _Place(site, extent(matrix, scope.place), copy.casefold() if isinstance(copy, str) else copy, int(position))
 
 
 def _known(lowering: Lowering, node: syntax.Node, scope: Scope) -> object:

@@ -360,9 +360,12 @@ class Workbook:
             return f"{error.formula} (not readable: {error.reason})"
 
     def _heading(self) -> str:
+        from ultramc.dialects import PLAIN, dialect_by_text
+
         cells, formulas = sum(len(sheet.values) for sheet in self.sheets), sum(len(sheet.formulas) for sheet in self.sheets)
         sizes = counted(len(self.sheets), "sheet"), f"{counted(cells, 'cell')} with values", counted(formulas, "formula")
-        return f"Workbook {self.file_name}: {', '.join(sizes)}"
+        dialect = dialect_by_text(self).name
+        return f"Workbook {self.file_name}: {', '.join(sizes)}{'' if dialect == PLAIN else f', dialect {dialect}'}"
 
     def _overview(self) -> list[tuple[str, ...]]:
         names = [name for name in self.names if not name.hidden and not name.name.startswith("_xlnm.")]

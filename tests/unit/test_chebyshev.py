@@ -83,7 +83,9 @@ def largest_error(quantile, pieces):
     """Relative, but near a zero to the size that is 4 % of the probability away; what is below 1e-290 is 0."""
     want, near = quantile(BELOW, ABOVE), quantile(np.array([0.46]), np.array([0.54]))
     size = np.maximum(np.abs(want), np.abs(near) if want.min() < 0 < want.max() else 1e-290)
-    return np.max(np.abs(evaluate("piecewise", BELOW, ABOVE, pieces=pieces) - want) / size)
+    # Next to one half SciPy's betaincinv is off by 1e-8 (1.13, 1.13: its value there exceeds those above).
+    trusted = (BELOW == 0.5) | (np.abs(BELOW - 0.5) > 1e-12)
+    return np.max((np.abs(evaluate("piecewise", BELOW, ABOVE, pieces=pieces) - want) / size)[trusted])
 
 
 def logarithmic(low, high):

@@ -104,10 +104,44 @@ class TestRun:
         assert 0 <= json.loads(out)["seed"] < 2**64
 
 
+class TestWhatTheWorkbookStores:
+    STORED = {"RiskNumIterations": "300", "RiskUseFixedSeed": "TRUE", "RiskFixedSeed": "77", "RiskSamplingType": "3"}
+    CELLS = {"A1": "=RiskUniform(10,20)", "B1": '=RiskOutput("profit")+A1*2', "B2": "=A1+RAND()"}
+
+    @pytest.fixture
+    def stored(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "stored.xlsx").write_bytes(workbook(self.CELLS, names=self.STORED))
+        return "stored.xlsx"
+
+    def test_is_used_and_shown(self, stored, capsys):
+        code, out, _ = ended(capsys, "run", stored, "--json", "out.json")
+        assert code == 0
+        assert "dialect: @RISK; stored iterations: 300; stored seed: 77; stored sampling: latin_hypercube" in out
+        with open("out.json", encoding="utf-8") as stream:
+            told = json.load(stream)
+        assert list(told["outputs"]) == ["profit"]
+        assert (told["iterations"], told["seed"], told["sampling"]) == (300, 77, "latin_hypercube")
+
+    def test_gives_way_to_what_is_asked_for(self, stored, capsys):
+        arguments = ("run", stored, "-n", 40, "--seed", 5, "--sampling", "random", "-o", "B2", "--json", "-")
+        told = json.loads(ended(capsys, *arguments)[1])
+        assert (told["iterations"], told["seed"], told["sampling"], list(told["outputs"])) == (40, 5, "random", ["B2"])
+
+    def test_another_dialect(self, stored, capsys):
+        code, _, err = ended(capsys, "run", stored, "--dialect", "plain", "-n", 10, "-o", "B1")
+        assert code == 1 and "RISK" in err
+        assert "RISK" in ended(capsys, "explain", stored, "--dialect", "plain", "B1")[2]
+
+    def test_plain_workbooks_store_nothing(self, model, capsys):
+        assert ended(capsys, "run", model, "-n", 10, "-i", PRICE, "-o", "total")[1].endswith("dialect: plain Excel\n")
+
+
 WRONG_USAGE = [
     ((), "required"),
     (("frobnicate",), "invalid choice"),
-    (("run", "model.xlsx"), "-n"),
+    (("run", "model.xlsx", "-o", "total"), "-n 100000"),
+    (("run", "model.xlsx", "-n", 10, "-o", "total", "--dialect", "Lotus"), "dialect='Lotus'"),
     (("run", "model.xlsx", "-n", "many", "-o", "total"), "many"),
     (("run", "model.xlsx", "-n", 0, "-o", "total"), "iterations=0"),
     (("run", "model.xlsx", "-n", 10, "-o", "total", "--seed", -1), "seed=-1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ def dialect_of(book: Workbook, functions: Collection[str], chosen: str | None) -
     if not matching:
         raise InputError(f"dialect={chosen!r} is not supported; available: {', '.join(map(repr, dialects))}")
     return matching[0]
+
+
+def dialect_by_text(book: Workbook) -> Dialect:
+    """The dialect that formulas look like, found without parsing them."""
+    texts = {formula.text for sheet in book.sheets for formula in sheet.formulas.values()} | {name.text for name in book.names}
+    return dialect_of(book, {name.upper() for text in texts for name in _CALLED.findall(_QUOTED.sub("", text))}, None)
+
+
+_QUOTED = re.compile(r'"[^"]*"')
+_CALLED = re.compile(r"([A-Za-z][\w.]*)\(")
 
 
 def _plain(name: str) -> str:

@@ -77,6 +77,10 @@ def trigen(bottom: float, mode: float, top: float, bottom_percent: float, top_pe
         given = ", ".join(map(text_of, (bottom, mode, top, bottom_percent, top_percent)))
         raise InputError(f"RiskTrigen({given}): bottom ≤ most likely ≤ top, and percentiles of 0 to 100 in ascending order")
     left, right = mode - bottom, top - mode
+    if p == left == 0:
+        return Triangular(bottom, mode, mode + right / (1 - math.sqrt(q)))
+    if q == right == 0:
+        return Triangular(mode - left / (1 - math.sqrt(p)), mode, top)
 
     def shares(log_ratio: float) -> tuple[float, float]:
         ratio = math.exp(log_ratio)
@@ -143,6 +147,7 @@ PROPERTIES: dict[str, tuple[str, ...]] = {
     "RISKTRUNCATE2": ("minimum", "maximum"),
     "RISKTRUNCATEP": ("lower", "upper"),
 }
+TRUNCATING = frozenset({"RISKTRUNCATE", "RISKTRUNCATE2", "RISKTRUNCATEP"})
 CORRMAT, NAME, OUTPUT = "RISKCORRMAT", "RISKNAME", "RISKOUTPUT"
 SAY_NOTHING_OF_NUMBERS = frozenset({NAME, "RISKCATEGORY", "RISKCOLLECT", "RISKISDATE", "RISKISDISCRETE", "RISKUNITS"})
 
@@ -171,8 +176,8 @@ def _changes(call: Call, nodes: Sequence[Node]) -> Steps:
             raise call.refuse(f"has {found.name} twice")
         seen.add(found.name)
         changes = yield from _changed(call, changes, found.name, found.arguments)
-    if changes.truncates_twice:
-        raise call.refuse("is truncated twice, by values and by percentiles")
+    if len(seen & TRUNCATING) > 1:
+        raise call.refuse(f"is truncated twice, by {' and by '.join(sorted(seen & TRUNCATING))}")
     return changes
 
 
@@ -184,10 +189,11 @@ def _property(call: Call, node: Node) -> CallNode:
 
 
 def _changed(call: Call, changes: Changes, name: str, arguments: Sequence[Node]) -> Steps:
-    if name == CORRMAT:
-        return evolve(changes, correlated=True)
-    targets = PROPERTIES.get(name, ())
-    if len(arguments) > len(targets) and name in PROPERTIES:
+    if name not in PROPERTIES:
+        _skip(call, arguments)
+        return evolve(changes, correlated=changes.correlated or name == CORRMAT)
+    targets = PROPERTIES[name]
+    if len(arguments) > len(targets):
         raise call.refuse(f"has {name} with {len(arguments)} arguments; it takes {len(targets)}")
     values: dict[str, Any] = {}
     for target, node in zip(targets, arguments, strict=False):
@@ -196,11 +202,17 @@ def _changed(call: Call, changes: Changes, name: str, arguments: Sequence[Node])
     return evolve(changes, **values, after_shift=changes.after_shift or name == "RISKTRUNCATE2")
 
 
+def _skip(call: Call, nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        call.skip(node)
+
+
 def _output(call: Call, *nodes: Node) -> Steps:
     """Worth 0: what stands beside it in the formula is the output. Its arguments are names."""
     for node in nodes:
         if isinstance(node, CallNode) and node.name.startswith("RISK") and node.name not in SAY_NOTHING_OF_NUMBERS:
             raise call.refuse(f"with {node.name} is not supported")
+    _skip(call, nodes)
     yield from ()
     return call.kit.number(0)
 
@@ -208,7 +220,7 @@ def _output(call: Call, *nodes: Node) -> Steps:
 # Settings, in hidden names
 
 LATIN_HYPERCUBE = 3
-SEEDS = 2**31  # those of @RISK are whole numbers of 32 bits
+SEEDS = 2**32  # those of @RISK are whole numbers of 32 bits with a sign, ours have none
 
 
 def _settings(book: Workbook) -> Settings:
@@ -216,7 +228,12 @@ def _settings(book: Workbook) -> Settings:
     iterations, seed, sampling = (_whole(stored.get(name)) for name in ("risknumiterations", "riskfixedseed", "risksamplingtype"))
     fixed = stored.get("riskusefixedseed", "").upper() == "TRUE"
     method = None if sampling is None else LatinHypercube(replicates=1) if sampling == LATIN_HYPERCUBE else RANDOM
-    return Settings(iterations if iterations and iterations > 0 else None, seed if fixed else None, method, tuple(_notes(stored)))
+    return Settings(
+        iterations if iterations and iterations > 0 else None,
+        seed % SEEDS if fixed and seed is not None else None,
+        method,
+        tuple(_notes(stored)),
+    )
 
 
 def _whole(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -85,14 +86,13 @@ def declared_outputs(graph: Graph) -> dict[str, RangeRef]:
     """The outputs that the sheet declares, by name; by address where they have none, and with it where others have the same."""
     dialect = graph.dialect
     named = [(text_of(graph, next(iter(node.arguments), None), cell), cell) for cell, node in calls_of(graph, dialect.output)]
-    names = [name for name, _ in named]
-    labels = {cell: (name if names.count(name) == 1 else f"{name} ({cell})") if name else str(cell) for name, cell in named}
+    names = Counter(name for name, _ in named)
+    labels = {cell: (name if names[name] == 1 else f"{name} ({cell})") if name else str(cell) for name, cell in named}
     return {label: RangeRef.of(cell) for cell, label in labels.items()}
 
 
 def declared_names(graph: Graph) -> dict[CellRef, str]:
-    """What the sheet calls the inputs in its cells; a name that occurs twice names none."""
-    calls = calls_of(graph, graph.dialect.naming)
-    named = {cell: text_of(graph, next(iter(node.arguments), None), cell) for cell, node in calls}
-    names = list(named.values())
-    return {cell: name for cell, name in named.items() if name and names.count(name) == 1}
+    """What the sheet calls the inputs in its cells. A name that occurs twice names none, nor do two names in one cell."""
+    named = [(cell, text_of(graph, next(iter(node.arguments), None), cell)) for cell, node in calls_of(graph, graph.dialect.naming)]
+    cells, names = Counter(cell for cell, _ in named), Counter(name for _, name in named)
+    return {cell: name for cell, name in named if name and names[name] == cells[cell] == 1}

@@ -39,6 +39,7 @@ from ultramc.distributions.discrete import (
     NegativeBinomial,
     Poisson,
 )
+from ultramc.distributions.from_scipy import FromSciPy
 from ultramc.distributions.law import ByCells, Distribution, Scaled, TimesBase, finite, shown
 from ultramc.distributions.piecewise import Cumulative, Empirical, General, Histogram
 from ultramc.errors import InputError
@@ -58,6 +59,7 @@ __all__ = [
     "Empirical",
     "Erlang",
     "Exponential",
+    "FromSciPy",
     "Gamma",
     "General",
     "Geometric",
@@ -84,6 +86,8 @@ __all__ = [
 ]
 
 LONGEST_TEXT = 10_000  # characters that `parse_distribution` reads
+MOST_VARIANTS = 20  # of one law
+VARIANTS = frozenset(("scaled", "shifted", "truncated", "truncated_at_quantiles"))  # methods that it calls
 
 DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
     law.__name__: law
@@ -124,7 +128,7 @@ DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
 
 
 def parse_distribution(text: str) -> Distribution | TimesBase | float:
-    """``Triangular(1, 2, 3)``, ``Normal(mean=0.03, std=0.01)``, ``Uniform(.9, 1.1).times_base()`` or a plain number.
+    """``Triangular(1, 2, 3)``, ``Normal(mean=1, std=0.1).truncated(0)``, ``Uniform(.9, 1.1).times_base()`` or a plain number.
 
     Nothing is evaluated: arguments are numbers or lists of numbers. Raises `InputError` for anything else.
     """
@@ -158,12 +162,16 @@ def _from_call(text: str, tree: ast.expr) -> Distribution | TimesBase:
 
 
 def _distribution(text: str, tree: ast.expr) -> Distribution:
-    match tree:
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=keywords):
-            law = _law(name)
-            bound = _bound(text, name, [_literal(text, value) for value in arguments], keywords)
-            return law(*bound.args, **bound.kwargs)
-    raise _not_understood(text)
+    variants = []
+    while isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute) and tree.func.attr in VARIANTS:
+        variants.append((tree.func.attr, tree))
+        tree = tree.func.value
+    if not (isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and len(variants) <= MOST_VARIANTS):
+        raise _not_understood(text)
+    law = _called(text, tree.func.id, _law(tree.func.id), tree)
+    for name, call in reversed(variants):
+        law = _called(text, name, getattr(law, name), call)
+    return law
 
 
 def _law(name: str) -> Callable[..., Distribution]:
@@ -171,16 +179,18 @@ def _law(name: str) -> Callable[..., Distribution]:
         return DISTRIBUTIONS[name]
     known = {other.lower(): other for other in DISTRIBUTIONS}
     close = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=1)]
-    hint = f" did you mean {_signature(close[0])}?" if close else ""
+    hint = f" did you mean {_signature(close[0], DISTRIBUTIONS[close[0]])}?" if close else ""
     raise InputError(f"there is no distribution {shown(name)};{hint} available: {_available()}")
 
 
-def _bound(text: str, name: str, arguments: list[Any], keywords: list[ast.keyword]) -> inspect.BoundArguments:
-    named = {str(keyword.arg): _literal(text, keyword.value) for keyword in keywords}
+def _called(text: str, name: str, function: Callable[..., Distribution], call: ast.Call) -> Distribution:
+    arguments = [_literal(text, value) for value in call.args]
+    named = {str(keyword.arg): _literal(text, keyword.value) for keyword in call.keywords}
     try:
-        return inspect.signature(DISTRIBUTIONS[name]).bind(*arguments, **named)
+        bound = inspect.signature(function).bind(*arguments, **named)
     except TypeError as problem:
-        raise InputError(f"{shown(text)}: {problem}; expected {_signature(name)}") from None
+        raise InputError(f"{shown(text)}: {problem}; expected {_signature(name, function)}") from None
+    return function(*bound.args, **bound.kwargs)
 
 
 def _literal(text: str, tree: ast.expr) -> Any:
@@ -195,10 +205,10 @@ def _not_understood(text: str, reason: str = "") -> InputError:
 
 
 def _available() -> str:
-    return ", ".join(map(_signature, DISTRIBUTIONS))
+    return ", ".join(_signature(name, law) for name, law in DISTRIBUTIONS.items())
 
 
-def _signature(name: str) -> str:
-    parameters = inspect.signature(DISTRIBUTIONS[name]).parameters.values()
+def _signature(name: str, function: Callable[..., Distribution]) -> str:
+    parameters = inspect.signature(function).parameters.values()
     shown = (each.name if each.default is each.empty else f"{each.name}=…" for each in parameters)
     return f"{name}({', '.join(shown)})"

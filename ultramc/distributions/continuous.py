@@ -214,6 +214,16 @@ def _shares_of_width(minimum: Term, mode: Term, maximum: Term) -> tuple[Term, Te
     return where(point, 0.5, (mode - minimum) / divisor), where(point, 0.5, (maximum - mode) / divisor)
 
 
+def _tail(share: Term, side: Term) -> Term:
+    """Of a triangle, up to a share of its width, on a side of the mode that may have no width."""
+    return share * share / side.most(SMALLEST_NORMAL)
+
+
+def _beyond(tail: Term, share: Term, side: Term, rest: Term) -> Term:
+    """1 - tail where that is no small difference; past a mode at the very end, that side and what has come since."""
+    return where(tail < 0.5, 1 - tail, side + (share - side) * (1 + rest))
+
+
 @final
 @frozen(repr=False)
 class Triangular(Explicit):
@@ -245,10 +255,9 @@ class Triangular(Explicit):
         width = maximum - minimum
         rising, falling = _shares_of_width(minimum, mode, maximum)
         left, right = ((x - minimum) / width).most(0.0).least(1.0), ((maximum - x) / width).most(0.0).least(1.0)
-        # Each side is divided by its own share, which may be 0 where no x lies on that side.
-        below = where(x < mode, left * left / rising.most(SMALLEST_NORMAL), 1 - right * right / falling.most(SMALLEST_NORMAL))
-        above = where(x < mode, 1 - left * left / rising.most(SMALLEST_NORMAL), right * right / falling.most(SMALLEST_NORMAL))
-        return Probability(below, above)
+        below, above = _tail(left, rising), _tail(right, falling)
+        beyond_below, beyond_above = _beyond(above, left, rising, right / falling), _beyond(below, right, falling, left / rising)
+        return Probability(where(x < mode, below, beyond_below), where(x < mode, beyond_above, above))
 
     @staticmethod
     def allows(minimum: Term, mode: Term, maximum: Term) -> Term:

@@ -23,19 +23,25 @@ def last_count(mean: Term, variance: Term, reach: Term | float = 1.0) -> Term:
     return (mean + (2 * NEGLIGIBLE * variance).sqrt() + NEGLIGIBLE * reach).ceil()
 
 
-def smallest_count(p: Probability, share: Share, parameters: Sequence[Term], last: Term) -> Term:
-    """The smallest whole number k with P(X ≤ k) ≥ `below`, at most `last`: bisection between -1 and there.
+def bracket(p: Probability, mean: Term, variance: Term, reach: Term | float = 1.0) -> tuple[Term, Term]:
+    """Whole numbers with P(X ≤ low) < `below` ≤ P(X ≤ high), -1 at least, by the same inequality."""
+    down, up = ((2 * variance * rarity).sqrt() + reach * rarity for rarity in (p.rarity, p.hazard))
+    return ((mean - down).floor() - 1).most(-1.0), (mean + up).ceil()
+
+
+def smallest_count(p: Probability, share: Share, parameters: Sequence[Term], ends: tuple[Term, Term]) -> Term:
+    """The smallest whole number k with P(X ≤ k) ≥ `below`, by bisection between two ends (see `bracket`).
 
     `share(k, *parameters)` is P(X ≤ k) and P(X > k). In the upper half the latter is compared, where the former has lost its digits.
     """
     given = (p.below, p.above, *parameters)
-    if any(isinstance(term.operand, Ref) for term in (*given, last)):
-        return _emitted(share, given, last)
-    return Term(last.host, _found(share, [term.known for term in given], last.known))
+    if any(isinstance(term.operand, Ref) for term in (*given, *ends)):
+        return _emitted(share, given, ends)
+    low, high = ends
+    return Term(high.host, _found(share, [term.known for term in given], (low.known, high.known)))
 
 
-def _found(share: Share, given: Sequence[Known], last: Known) -> Known:
-    ends = np.array(-1.0), last
+def _found(share: Share, given: Sequence[Known], ends: tuple[Known, Known]) -> Known:
     for _ in range(HALVINGS):
         low, high, done = (term.known for term in _halved(NUMBERS, share, ends, given))
         ends = low, high
@@ -55,17 +61,18 @@ def _halved(host: Host, share: Share, state: Sequence[Operand], given: Sequence[
     return low, high, ~(high - low > 1)  # a NaN ends it too
 
 
-def _emitted(share: Share, given: Sequence[Term], last: Term) -> Term:
-    builder = _builder_of(last.host)
-    shape = broadcast_shape([shape_of(term.operand) for term in (*given, last)])
-    ends = (-1.0, interval_of(last.operand)[1])
+def _emitted(share: Share, given: Sequence[Term], ends: tuple[Term, Term]) -> Term:
+    low, high = ends
+    builder = _builder_of(high.host)
+    shape = broadcast_shape([shape_of(term.operand) for term in (*given, *ends)])
+    between = (-1.0, interval_of(high.operand)[1])
     inner = builder.inside()
-    parameters = tuple(builder.parameter(shape, interval=ends) for _ in range(2))
+    parameters = tuple(builder.parameter(shape, interval=between) for _ in range(2))
     state = _halved(inner, share, parameters, [term.operand for term in given])
     body = Body(parameters, tuple(inner.instructions), tuple(term.operand for term in state))
-    results = (*(builder.parameter(shape, interval=ends) for _ in range(2)), builder.parameter(shape, kind="mask"))
-    builder.emit_body("repeat", (last.lift(-1.0).operand, last.operand), results, body=body, limit=HALVINGS)
-    return Term(last.host, results[1])
+    results = (*(builder.parameter(shape, interval=between) for _ in range(2)), builder.parameter(shape, kind="mask"))
+    builder.emit_body("repeat", (low.operand, high.operand), results, body=body, limit=HALVINGS)
+    return Term(high.host, results[1])
 
 
 def _builder_of(host: Any) -> Builder:

@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 from attrs import frozen
 
-from ultramc.distributions.counting import LARGEST_WHOLE, NEGLIGIBLE, last_count, smallest_count
+from ultramc.distributions.counting import LARGEST_WHOLE, NEGLIGIBLE, bracket, last_count, smallest_count
 from ultramc.distributions.law import (
     PROBABILITY_TOLERANCE,
     Distribution,
@@ -348,7 +348,8 @@ class Binomial(Counted):
         if n.equals(1).verdict:
             return Bernoulli.quantile_formula(place, p)
         mean = n * p
-        return smallest_count(place, Binomial.share_formula, (n, p), last_count(mean, mean * (1 - p)).least(n))
+        low, high = bracket(place, mean, mean * (1 - p))
+        return smallest_count(place, Binomial.share_formula, (n, p), (low, high.least(n)))
 
     @staticmethod
     def share_formula(x: Term, n: Term, p: Term) -> Probability:
@@ -389,7 +390,7 @@ class Poisson(Counted):
 
     @staticmethod
     def quantile_formula(p: Probability, mean: Term) -> Term:
-        return smallest_count(p, Poisson.share_formula, (mean,), last_count(mean, mean))
+        return smallest_count(p, Poisson.share_formula, (mean,), bracket(p, mean, mean))
 
     @staticmethod
     def share_formula(x: Term, mean: Term) -> Probability:
@@ -432,7 +433,8 @@ class NegativeBinomial(Counted):
 
     @staticmethod
     def quantile_formula(place: Probability, successes: Term, p: Term) -> Term:
-        return smallest_count(place, NegativeBinomial.share_formula, (successes, p), _last_failure(successes, p))
+        mean = successes * (1 - p) / p
+        return smallest_count(place, NegativeBinomial.share_formula, (successes, p), bracket(place, mean, mean / p, reach=1 / p))
 
     @staticmethod
     def share_formula(x: Term, successes: Term, p: Term) -> Probability:
@@ -442,7 +444,8 @@ class NegativeBinomial(Counted):
 
     @staticmethod
     def allows(successes: Term, p: Term) -> Term:
-        return (successes > 0) & (p > 0) & (p <= 1) & (_last_failure(successes, p) <= LARGEST_WHOLE)
+        mean = successes * (1 - p) / p
+        return (successes > 0) & (p > 0) & (p <= 1) & (last_count(mean, mean / p, reach=1 / p) <= LARGEST_WHOLE)
 
     def _quotient(self, k: FloatArray) -> FloatArray:
         return (k + self.successes) / (k + 1) * (1 - self.p)
@@ -539,11 +542,6 @@ def _counted(k: Term, shares: Probability, last: Term | float = math.inf) -> Pro
     none, everything = k < 0, k >= last
     below = where(none, 0.0, where(everything, 1.0, shares.below))
     return Probability(below, where(none, 1.0, where(everything, 0.0, shares.above)))
-
-
-def _last_failure(successes: Term, p: Term) -> Term:
-    mean = successes * (1 - p) / p
-    return last_count(mean, mean / p, reach=1 / p)
 
 
 def _cumulated(weights: Term) -> Term:

@@ -93,7 +93,7 @@ class Distribution(ABC):
 
     def place_before(self, x: FloatArray) -> Probability:
         """P(X < x) and P(X ≥ x): a law through given points may have an atom at x."""
-        return self.place(np.nextafter(x, -math.inf))
+        return self.place(np.asarray(np.nextafter(x, -math.inf)))
 
     @property
     @abstractmethod
@@ -247,6 +247,9 @@ class Explicit(Distribution):
 
     def locate(self, x: Term) -> Probability:
         return type(self).share_formula(x, *self._lifted(x))
+
+    def place_before(self, x: FloatArray) -> Probability:
+        return super().place_before(x) if self.discrete else self.place(x)
 
     def _lifted(self, like: Term) -> list[Term]:
         return [like.lift(getattr(self, parameter.name)) for parameter in fields(type(self))]

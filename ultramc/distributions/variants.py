@@ -17,6 +17,7 @@ from ultramc.distributions.law import Distribution, FloatArray, Rules, WithMomen
 from ultramc.distributions.moments import moments_by_quadrature
 from ultramc.distributions.probability import Probability
 from ultramc.errors import InputError
+from ultramc.program import constant
 from ultramc.terms import NUMBERS, Term, where
 
 Limit = float  # may be infinite
@@ -155,11 +156,12 @@ class Truncated(Part):
         yield not self.distribution.discrete, "the law is discrete; use its truncated(minimum, maximum)"
         yield self.minimum < self.maximum, "minimum must be below maximum"
         least, largest = map(text_of, self.distribution.support)
-        yield self._inside > 0, f"the law, from {least} to {largest}, has no probability there, or less than the smallest number"
+        inside = self.support[0] < self.support[1] and self._inside > 0
+        yield inside, f"the law, from {least} to {largest}, has no probability there, or less than the smallest number"
 
     @property
     def _places(self) -> tuple[Probability, Probability]:
-        return self.distribution.place_before(np.array(self.minimum)), self.distribution.place(np.array(self.maximum))
+        return self.distribution.place_before(constant(self.minimum)), self.distribution.place(constant(self.maximum))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -192,7 +194,7 @@ class TruncatedAtQuantiles(Part):
 
 
 def _place_of(share: float) -> Probability:
-    return Probability(Term(NUMBERS, np.array(share)), Term(NUMBERS, np.array(1 - share)))
+    return Probability(Term(NUMBERS, constant(share)), Term(NUMBERS, constant(1 - share)))
 
 
 def _named(**limits: float) -> str:

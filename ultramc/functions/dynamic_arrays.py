@@ -52,7 +52,7 @@ def _lines(call: Call, value: Value, *, across: bool) -> list[tuple[Scalar, ...]
     return list(zip(*rows, strict=True)) if across else rows
 
 
-def _completed(arguments: Sequence[Value], count: int) -> list[Value]:
+def completed(arguments: Sequence[Value], count: int) -> list[Value]:
     return [*arguments, *[OMITTED] * (count - len(arguments))]
 
 
@@ -211,7 +211,7 @@ _IGNORED = (0, BLANK, ERROR, BLANK | ERROR)
 def _unfolding(name: str, shape: tuple[int, int]) -> None:
     @function(name, "array array? array?")
     def body(call: Call, array: Value, *arguments: Value) -> Value:
-        settings = _settings(call, _completed(arguments, 2))
+        settings = _settings(call, completed(arguments, 2))
         if isinstance(settings, ExcelError):
             return call.kit.error(settings)
         ignore, by_column = (items[0] or 0.0 for items in settings)
@@ -286,7 +286,7 @@ def _order(keys: Sequence[Sequence[Scalar]], directions: Sequence[float]) -> lis
 
 @function("SORT", "array array? array? array?")
 def _sort(call: Call, array: Value, *arguments: Value) -> Value:
-    settings = _settings(call, _completed(arguments, 3))
+    settings = _settings(call, completed(arguments, 3))
     if isinstance(settings, ExcelError):
         return call.kit.error(settings)
     indices, directions = ([1.0 if number is None else number for number in items] for items in settings[:2])
@@ -325,7 +325,7 @@ def _sortby(call: Call, array: Value, *arguments: Value) -> Value:
 
 @function("UNIQUE", "array array? array?")
 def _unique(call: Call, array: Value, *arguments: Value) -> Value:
-    settings = _settings(call, _completed(arguments, 2))
+    settings = _settings(call, completed(arguments, 2))
     if isinstance(settings, ExcelError):
         return call.kit.error(settings)
     across, once = (bool(items[0]) for items in settings)
@@ -353,17 +353,25 @@ def _filter(call: Call, array: Value, include: Value, instead: Cells | None = No
 # Arrays from numbers
 
 
+def size_made(call: Call, rows: Value, columns: Value) -> tuple[int, int] | ExcelError:
+    """The height and width of an array that a function makes, 1 where left out."""
+    settings = _settings(call, [rows, columns])
+    if isinstance(settings, ExcelError):
+        return settings
+    size = [1.0 if items[0] is None else items[0] for items in settings]
+    if min(size) < 1:
+        return VALUE if min(size) < 0 else CALC
+    return _checked(call, *size)
+
+
 @function("SEQUENCE", "array? array? array? array?")
 def _sequence(call: Call, *arguments: Value) -> Value:
     kit = call.kit
-    rows, columns, start, step = _completed(arguments, 4)
-    settings = _settings(call, [rows, columns])
-    if isinstance(settings, ExcelError):
-        return kit.error(settings)
-    size = [1.0 if items[0] is None else items[0] for items in settings]
-    if min(size) < 1:
-        return kit.error(VALUE if min(size) < 0 else CALC)
-    height, width = _checked(call, *size)
+    rows, columns, start, step = completed(arguments, 4)
+    size = size_made(call, rows, columns)
+    if isinstance(size, ExcelError):
+        return kit.error(size)
+    height, width = size
     counted = np.arange(height * width, dtype=np.float64).reshape(1, 1, height, width, 1)
     first, distance = (kit.number(1.0) if value is OMITTED else kit.settled(kit.to_number(value)) for value in (start, step))
     terms = kit.emit("add", first.payload, kit.emit("mul", distance.payload, counted))

@@ -26,7 +26,7 @@ from ultramc.sampling.independent import RANDOM, Antithetic, Random
 from ultramc.sampling.job import Job
 from ultramc.sampling.latin_hypercube import LatinHypercube
 from ultramc.sampling.sobol import Sobol, sobol_points
-from ultramc.sampling.tied import Tie, restored
+from ultramc.sampling.tied import Tie, restored, strata_bytes
 
 __all__ = [
     "ITERATIONS",
@@ -52,6 +52,7 @@ __all__ = [
     "restored",
     "sampling_of",
     "sobol_points",
+    "strata_bytes",
     "uniforms",
     "whole",
 ]

@@ -38,6 +38,7 @@ SMALLEST_UNIFORM = 2.0**-53
 LARGEST_UNIFORM = 1 - 2.0**-53
 AT_ONCE = 16_384  # 128 kB of words stay in the cache between the passes
 FURTHER = 2**32  # from a site's k to that of the next stream of the same cell
+STREAMS = 3  # of one site: its draws, and two further ones for the keys and jitter of sampling methods
 
 
 class Sampling(ABC):
@@ -97,6 +98,10 @@ class Site:
     def further(self) -> Site:
         """Where a sampling method finds its keys: the same cell, another stream."""
         return evolve(self, k=self.k + FURTHER)
+
+    def element(self, number: int) -> Site:
+        """Where element 0, 1, … of an array that this site draws is drawn: stream k + 2^32 · 3 · (number + 1), two free ones after it."""
+        return evolve(self, k=self.k + FURTHER * STREAMS * (number + 1))
 
     def words(self, seed: int, first: int, count: int) -> WordArray:
         """Words first … first + count - 1 of the Philox stream, uint64 (count,)."""

@@ -2,12 +2,13 @@
 
 McKay, Beckman & Conover, "A comparison of three methods for selecting values of input variables", Technometrics 21 (1979).
 The strata are permuted by a keyed bijection instead of a shuffle, so that any iteration is found without the others: a
-Feistel network (Luby & Rackoff 1988) on the next power of two, applied again where it leaves the range (cycle-walking:
-Black & Rogaway, "Ciphers with arbitrary finite domains", 2002).
+Feistel network (Luby & Rackoff 1988) on the rows and columns of a rectangle that just holds the strata, applied again where
+it leaves them (cycle-walking: Black & Rogaway, "Ciphers with arbitrary finite domains", 2002, generalised Feistel).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -28,7 +29,7 @@ _EDGE = 2.0**-51  # relative: two roundings stay on this side of it
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
-_SMALL = 8  # bits; up to these seven rounds leave some permutations rarer than others by up to a quarter,
+_SMALL = 256  # strata; up to these seven rounds leave some permutations rarer than others by up to a quarter,
 _PASSES = 4  # and four times seven by nothing that a million keys would show
 _NEXT_PASS = np.uint64(0x9E3779B97F4A7C15)
 
@@ -67,20 +68,20 @@ def _move_into(strata: WordArray, m: int, u: FloatArray) -> None:
 
 def strata(positions: WordArray, m: int, keys: WordArray) -> WordArray:
     """The stratum of each position in [0, m), uint64 (count,): a bijection for each column of `keys`, uint64 (8, count) or (8, 1)."""
-    bits = (m - 1).bit_length()
-    x = positions + keys[0] % np.uint64(m)
-    rounds = _round_keys(keys[1:], bits)
-    found = _feistel(np.minimum(x, x - np.uint64(m)), bits, rounds)  # x - m wraps where x < m, and is then the larger
+    columns = math.isqrt(m - 1) + 1
+    sides = -(-m // columns), columns
+    rounds = _round_keys(keys[1:], m)
+    found = _feistel(_within(positions + keys[0] % np.uint64(m), m), sides, rounds)
     beyond = np.flatnonzero(found >= m)
-    while beyond.size:  # a cycle of the bijection comes back into [0, m): on average below two steps
-        found[beyond] = _feistel(found[beyond], bits, _of(rounds, beyond))
+    while beyond.size:  # a cycle of the bijection comes back into [0, m); the rectangle is hardly larger than that
+        found[beyond] = _feistel(found[beyond], sides, _of(rounds, beyond))
         beyond = beyond[found[beyond] >= m]
     return found
 
 
-def _round_keys(keys: WordArray, bits: int) -> WordArray:
+def _round_keys(keys: WordArray, m: int) -> WordArray:
     passes = [keys]
-    while bits <= _SMALL and len(passes) < _PASSES:
+    while m <= _SMALL and len(passes) < _PASSES:
         passes.append(_hash(passes[-1], _NEXT_PASS))
     return np.concatenate(passes)
 
@@ -89,16 +90,33 @@ def _of(keys: WordArray, chosen: npt.NDArray[np.intp]) -> WordArray:
     return keys if keys.shape[1] == 1 else keys[:, chosen]
 
 
-def _feistel(x: WordArray, bits: int, keys: WordArray) -> WordArray:
-    """A bijection of [0, 2^bits): the halves in turn are xored with a hash of the other."""
-    low_bits = bits // 2
-    low, high = x & np.uint64(2**low_bits - 1), x >> np.uint64(low_bits)
-    halves = [(high, bits - low_bits), (low, low_bits)]
-    for key in keys:
-        (target, width), (source, _) = halves
-        target ^= _hash(source, key) >> np.uint64(64 - width)  # NumPy's shift by 64 gives 0
-        halves.reverse()
-    return high << np.uint64(low_bits) | low
+def _feistel(x: WordArray, sides: tuple[int, int], keys: WordArray) -> WordArray:
+    """A bijection of the cells of a rectangle: its row and its column in turn are moved on by a hash of the other."""
+    rows, columns = sides
+    row = x // np.uint64(columns)
+    column = x - row * np.uint64(columns)
+    for number, key in enumerate(keys):
+        if number % 2:
+            column = _moved(column, columns, row, key)
+        else:
+            row = _moved(row, rows, column, key)
+    return row * np.uint64(columns) + column
+
+
+def _moved(place: WordArray, length: int, other: WordArray, key: WordArray) -> WordArray:
+    """By a step below `length`, around the end: the leading 32 bits of the hash are scaled to it."""
+    step = _hash(other, key)
+    step >>= np.uint64(32)
+    step *= np.uint64(length)
+    step >>= np.uint64(32)
+    step += place
+    return _within(step, length)
+
+
+def _within(x: WordArray, length: int) -> WordArray:
+    """x mod length for x < 2 · length: x - length wraps where it would be negative, and is then the larger."""
+    around: WordArray = np.minimum(x, x - np.uint64(length))
+    return around
 
 
 def _hash(x: WordArray, key: WordArray | np.uint64) -> WordArray:

@@ -7,6 +7,7 @@ reordering of Iman & Conover, "A distribution-free approach to inducing rank cor
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,3 +63,9 @@ def ranked(job: Job, tie: Tie) -> NDArray[np.int64]:
     ranks = np.empty_like(order)
     np.put_along_axis(ranks, order, np.arange(job.together), axis=2)
     return ranks.reshape(len(tie.sites), -1)
+
+
+def strata_bytes(job: Job, ties: Iterable[Tie]) -> int:
+    """What `Job.strata` of these ties take at the most: 8 bytes a site and iteration, three times that and a row while one is ranked."""
+    sites = [len(tie.sites) for tie in ties] if job.restores_strata else []
+    return 8 * job.iterations * (sum(sites) + 2 * max(sites) + 1) if sites else 0
