@@ -591,7 +591,14 @@ class TestWhichDialect:
         assert "RISKNORMAL" in refusal("=RiskNormal(10,2)", mc.FormulaError, dialect=name)
 
     def test_no_such_dialect(self):
-        assert "available: 'plain Excel', '@RISK'" in refusal("=RiskNormal(10,2)", mc.InputError, dialect="Lotus")
+        assert "available: 'plain Excel', 'XLRisk', '@RISK'" in refusal("=RiskNormal(10,2)", mc.InputError, dialect="Lotus")
+
+    def test_xlrisk_is_not_read_as_its_namesake(self):
+        """RiskLogNorm(mu, sigma) takes the moments of the logarithm there: read as @RISK does it would be a wrong number."""
+        data = workbook({"Model!A1": "=RiskLognorm(1,0.5)", "Model!B1": "=A1", "XLRisk!A1": "Settings"})
+        with pytest.raises(mc.FormulaError, match="RISKLOGNORM"):
+            mc.Simulation(data, outputs="Model!B1")
+        assert mc.Simulation(data, outputs="Model!B1", dialect="@RISK").dialect == "@RISK"
 
     def test_a_workbook_says_it(self):
         assert "@RISK" in repr(mc.Workbook(workbook(self.CELLS)))

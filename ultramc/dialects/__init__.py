@@ -17,9 +17,9 @@ PLAIN = "plain Excel"  # what a workbook without an add-in speaks
 
 def known() -> dict[str, Dialect]:
     """Every dialect by its name; the modules are imported when first asked for."""
-    from ultramc.dialects import at_risk, plain
+    from ultramc.dialects import at_risk, plain, xlrisk
 
-    dialects: tuple[Dialect, ...] = (plain.DIALECT, at_risk.DIALECT)
+    dialects: tuple[Dialect, ...] = (plain.DIALECT, xlrisk.DIALECT, at_risk.DIALECT)
     return {dialect.name: dialect for dialect in dialects}
 
 
@@ -52,6 +52,9 @@ def _plain(name: str) -> str:
 
 
 def _spoken(dialect: Dialect, book: Workbook, functions: Collection[str]) -> bool:
+    from ultramc.dialects import xlrisk
     from ultramc.dialects.base import Settings
 
+    if dialect is xlrisk.DIALECT:
+        return any(sheet.name.lower() == xlrisk.SHEET for sheet in book.sheets)
     return any(dialect.claims(name) for name in functions) or dialect.settings(book) != Settings()

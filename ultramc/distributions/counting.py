@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ultramc.distributions.probability import Probability
 from ultramc.program import Body, Builder, Known, Operand, Ref, broadcast_shape, interval_of, shape_of
 from ultramc.terms import NUMBERS, Host, Term
