@@ -135,6 +135,7 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("gamma_q_inverse", 2, "number", "elementwise", SPECIAL, "x with Q(a, x) = q"),
     ("beta_i", 3, "number", "elementwise", SPECIAL, "regularised incomplete beta I(a, b, x)"),
     ("beta_i_inverse", 3, "number", "elementwise", SPECIAL, "x with I(a, b, x) = p"),
+    ("beta_i_upper_inverse", 3, "number", "elementwise", SPECIAL, "x with 1 - I(a, b, x) = q"),
     (
         "piecewise",
         2,

@@ -192,6 +192,7 @@ ELEMENTWISE: dict[str, Callable[..., Number]] = {
     "gamma_q_inverse": _special("gammainccinv"),
     "beta_i": _special("betainc"),
     "beta_i_inverse": _special("betaincinv"),
+    "beta_i_upper_inverse": _special("betainccinv"),
 }
 
 

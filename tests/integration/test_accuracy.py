@@ -155,14 +155,9 @@ def test_the_distance_sees_a_wrong_law():
 # Quantiles
 
 EXACT = exact_quantiles()
-INEXACT = pytest.mark.xfail(
-    raises=AssertionError,
-    reason="solves I(1/2, degrees/2, y) = 1 - 2u, which is rounded where u is no multiple of 2^-53; draws of the random methods are",
-)
-MARKS = {"StudentT(degrees=40)": INEXACT, "StudentT(degrees=1000)": INEXACT}
 
 
-@pytest.mark.parametrize("law", [pytest.param(law, marks=MARKS.get(law, ())) for law in EXACT])
+@pytest.mark.parametrize("law", EXACT)
 def test_quantiles_to_twelve_digits(law):
     """From u = 2^-53 to 1 - 2^-53, by mpmath."""
     assert worst_quantile(law, EXACT[law]).relative_error <= 1e-12

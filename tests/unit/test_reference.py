@@ -102,6 +102,7 @@ KNOWN = [
     ("gamma_q_inverse", (1.0, 0.25), math.log(4.0), 1e-14),
     ("beta_i", (2.0, 1.0, 0.3), 0.09, 1e-14),
     ("beta_i_inverse", (2.0, 1.0, 0.09), 0.3, 1e-14),
+    ("beta_i_upper_inverse", (2.0, 1.0, 0.91), 0.3, 1e-14),
     ("power", (0.0, 0.0), 1.0, 0.0),
     ("power", (-8.0, 1 / 3), math.nan, 0.0),
     ("power", (-0.0, -3.0), -math.inf, 0.0),

@@ -169,7 +169,7 @@ def _elementwise() -> Iterator[Case]:
     for op, x, y in _SPECIAL_PAIRS:
         yield Case(op, "special values", pairs(x, y))
         yield Case(op, "block with a number", (spread(BLOCK, 11, low=0.1, high=0.9), fixed(0.5)))
-    for op in ("beta_i", "beta_i_inverse"):
+    for op in ("beta_i", "beta_i_inverse", "beta_i_upper_inverse"):
         yield Case(op, "special values", triples((0.5, 2.0, 30.0), (1.0, 3.5), (0.0, 1.0, 0.01, 0.5, 0.9, math.nan)))
     for exponent in (2.0, 0.5, -1.0):
         bases = spread((1, 1, 1, 1), 150, low=0.0, high=30.0)

@@ -15,7 +15,6 @@ from attrs import frozen
 
 from ultramc.distributions.law import Approximated, Distribution, Explicit, FloatArray, Restated, Rules, WithMoments, text_of
 from ultramc.distributions.probability import Probability
-from ultramc.sampling import SMALLEST_UNIFORM
 from ultramc.terms import Term, where
 
 APERY = 1.2020569031595943  # ζ(3)
@@ -923,8 +922,8 @@ class Gumbel(Explicit, WithMoments):
 class StudentT(Approximated, WithMoments):
     """Student's t with `degrees` of freedom, any number from 1/8. NIST 1.3.6.6.4; ``scipy.stats.t(degrees)``.
 
-    t² = degrees · y / (1 - y) with I(1/2, degrees/2, y) = |2u - 1|. Where y passes 1/2 its complement is solved for instead,
-    so that neither of the two is a small difference (and below every draw, where 1 - 2u is no longer exact).
+    t² = degrees · y / (1 - y) with I(1/2, degrees/2, y) = |2u - 1|. Where y passes 1/2 its complement is solved for instead, and
+    in the outer half y itself from the small probability 1 - |2u - 1|: no small difference is ever taken.
     """
 
     degrees: float
@@ -938,8 +937,10 @@ class StudentT(Approximated, WithMoments):
     def standard(p: Probability, degrees: Term) -> Term:
         half = degrees / 2
         twice = 2.0 * p.below.least(p.above)
-        outer = twice <= half.op("beta_i", 0.5, 0.5).most(SMALLEST_UNIFORM)
+        outer = twice <= half.op("beta_i", 0.5, 0.5)
         part = where(outer, half, 0.5).op("beta_i_inverse", where(outer, 0.5, half), where(outer, twice, 1 - twice))
+        from_tail = p.lift(0.5).op("beta_i_upper_inverse", half, twice)
+        part = where(outer | (twice >= 0.5), part, from_tail)
         rest = 1 - part
         size = (degrees * where(outer, rest / part, part / rest)).sqrt()
         return where(p.is_lower, -size, size)

@@ -70,6 +70,7 @@ SPECIAL: dict[str, str] = {
     "gamma_q_inverse": "gammainccinv",
     "beta_i": "betainc",
     "beta_i_inverse": "betaincinv",
+    "beta_i_upper_inverse": "betainccinv",
 }
 
 FIRST_ERROR = np.uint8(values.FIRST_ERROR)
