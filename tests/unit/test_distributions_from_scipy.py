@@ -25,8 +25,6 @@ SMOOTH = [
     scipy.stats.gamma(0.4, loc=3, scale=2),
     scipy.stats.beta(2, 3),
     scipy.stats.beta(a=0.7, b=4, loc=-1, scale=5),
-    scipy.stats.t(2.5, loc=1, scale=3),
-    scipy.stats.t(5),
     scipy.stats.invgauss(1.2, loc=1, scale=2),
     scipy.stats.genextreme(-0.1),
     scipy.stats.genextreme(0.2, loc=4, scale=0.5),
