@@ -50,7 +50,7 @@ def test_is_not_worked_out_by_a_run(monkeypatch):
     monkeypatch.setattr("ultramc.results.compared", lambda *_: 1 / 0)
     found = model(correlation=mc.RankCorrelation(["A1", "A2"], [[1, 0.5], [0.5, 1]])).run(100, seed=1)
     with pytest.raises(ZeroDivisionError):
-        found.correlations  # noqa: B018
+        _ = found.correlations
 
 
 @pytest.mark.parametrize("kind", [mc.RankCorrelation, mc.KendallCorrelation, mc.NormalScoreCorrelation])
