@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.components import strongly_connected
 from ultramc.dialects import dialect_of
 from ultramc.errors import FormulaError, FormulaSyntaxError, UnsupportedFormula
 from ultramc.functions.kit import Area, Unroll
@@ -123,48 +124,6 @@ def called(regions: Iterable[Region], resolver: Resolver) -> set[str]:
         with suppress(FormulaSyntaxError):
             trees.append(resolver.definition(name))
     return {node.name for tree in trees for node in walk(tree) if isinstance(node, Call)}
-
-
-def strongly_connected(roots: Iterable[int], successors: Callable[[int], Iterable[int]]) -> list[list[int]]:
-    """Tarjan's components, those that others need first (R. Tarjan, SIAM J. Comput. 1, 146, 1972), without recursion."""
-    number: dict[int, int] = {}
-    low: dict[int, int] = {}
-    stack: list[int] = []
-    on_stack: set[int] = set()
-    groups: list[list[int]] = []
-    for root in roots:
-        if root in number:
-            continue
-        path: list[tuple[int, Iterator[int]]] = [(root, iter(successors(root)))]
-        number[root] = low[root] = len(number)
-        stack.append(root)
-        on_stack.add(root)
-        while path:
-            node, rest = path[-1]
-            for other in rest:
-                if other not in number:
-                    number[other] = low[other] = len(number)
-                    stack.append(other)
-                    on_stack.add(other)
-                    path.append((other, iter(successors(other))))
-                    break
-                if other in on_stack:
-                    low[node] = min(low[node], number[other])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
-                if low[node] == number[node]:
-                    groups.append(_popped(stack, on_stack, node))
-    return groups
-
-
-def _popped(stack: list[int], on_stack: set[int], last: int) -> list[int]:
-    group: list[int] = []
-    while not group or group[-1] != last:
-        group.append(stack.pop())
-        on_stack.discard(group[-1])
-    return sorted(group)
 
 
 def _all_regions(book: Workbook) -> Iterator[Region]:

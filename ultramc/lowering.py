@@ -7,6 +7,7 @@ since they may be thousands of levels deep.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime
 from types import GeneratorType
@@ -41,14 +42,14 @@ from ultramc.functions.kit import (
 )
 from ultramc.graph import Graph
 from ultramc.grid import Grid
+from ultramc.loops import Frame, Source, StepDraws
 from ultramc.operators import arithmetic, compare, concatenate
-from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of, shape_of
+from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.terms import Term
 from ultramc.values import ExcelError, to_text
 
-WIDEST = 4_000_000  # elements that a block of moving windows may have before it is split
 CLIPPED = 1_000  # a longer or wider reference is cut to the used cells
 
 Result = Any  # Value, Area, Areas or Lambda
@@ -195,6 +196,7 @@ class Lowering:
         self.graph = graph
         self.resolver = graph.resolver
         self.grid = grid
+        self.source: Source = grid
         self.kit = grid.kit
         self.now = now
         self.added = {**own.functions(), **graph.dialect.functions}
@@ -206,6 +208,17 @@ class Lowering:
         self.reads: list[RangeRef] = []
         self.draws = draws
         self._expansions = 0
+
+    def within(self, frame: Frame) -> Lowering:
+        """The same for formulas of a loop's body."""
+        other = copy.copy(self)
+        other.source, other.kit = frame, frame.kit
+        other.draws = None if self.draws is None else StepDraws(frame, self.draws)
+        return other
+
+    def at_step(self, value: Value) -> Value:
+        """Of a block of values by place what formulas see: in a loop, those of the step at hand."""
+        return self.source.cut(value) if isinstance(self.source, Frame) else value
 
     def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
         """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
@@ -231,7 +244,7 @@ class Lowering:
         rows = place.height if height == 1 else min(height, place.height)
         columns = place.width if width == 1 else min(width, place.width)
         cut = {"rows": rows, "columns": columns, "height": 1, "width": 1, "row_step": int(height > 1), "column_step": int(width > 1)}
-        block = value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, top=0, left=0))
+        block = value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, top=0, left=0))
         return self._filled(self._padded(block, place, rows, columns))
 
     def _padded(self, block: Value, place: RangeRef, rows: int, columns: int) -> Value:
@@ -598,27 +611,12 @@ class Lowering:
 
     def read(self, area: Area, place: RangeRef) -> Value:
         """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
-        return self._read(self.clipped(area), place)
+        return self.source.seen(self.clipped(area), place)
 
     def read_alike(self, areas: Sequence[Area], place: RangeRef) -> list[Value]:
         used = [self.clipped(area) for area in areas]
         height, width = max(area.height for area in used), max(area.width for area in used)
-        return [self._read(_cut_to(area, height, width), place) for area in areas]
-
-    def _read(self, area: Area, place: RangeRef) -> Value:
-        if not area.steady and place.size > 1:
-            raise Unroll
-        whole = extent(area, place)
-        value = self.grid.read(whole)
-        rows = place.height if area.top.moves else 1
-        columns = place.width if area.left.moves else 1
-        if rows == columns == 1:
-            return value
-        if rows * columns * area.height * area.width > WIDEST:
-            raise Unroll
-        cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
-        steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
-        return value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
+        return [self.source.seen(_cut_to(area, height, width), place) for area in areas]
 
     def clipped(self, area: Area) -> Area:
         """Long references end where the used cells end; what lies beyond is blank."""
@@ -756,13 +754,6 @@ def _at(edge: Edge) -> int:
 
 def _parts(result: Area | Areas) -> tuple[Area, ...]:
     return result.parts if isinstance(result, Areas) else (result,)
-
-
-def _widest(operand: Operand, value: Value) -> Operand:
-    """An operand that does not span the array on its own is stretched, so that a window can be cut from it."""
-    if shape_of(operand) == value.shape or not isinstance(operand, np.ndarray):
-        return operand
-    return np.broadcast_to(operand, (*value.shape, 1))
 
 
 _VISITS: dict[type, Callable[[Lowering, Any, Scope], Result]] = {

@@ -563,9 +563,9 @@ def _coordinates(call: Call, area: Result, *, down: bool) -> Value:
     block = np.arange(length if edge.moves else 1, dtype=np.float64) + edge.at
     first = block.reshape((-1, 1, 1, 1, 1) if down else (1, -1, 1, 1, 1))
     if not call.scope.array:
-        return Value(first)
+        return call.lowering.at_step(Value(first))
     size = area.height if down else area.width
-    return Value(first + _steps(size, 1, axis=2 if down else 3))
+    return call.lowering.at_step(Value(first + _steps(size, 1, axis=2 if down else 3)))
 
 
 def _own(call: Call) -> Area:

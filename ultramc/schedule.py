@@ -1,0 +1,160 @@
+"""In which order the pieces of a workbook are worked out: what others need first, and what turns out to be needed on the way.
+
+Regions are pieces as a whole. Regions that need each other, or themselves, are laid out as loops; where that cannot be, they
+are worked out cell by cell, each when it is first needed, so that a circle which a condition has switched off is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from attrs import define, field
+
+from ultramc.address import CellRef, RangeRef
+from ultramc.functions.kit import Area, Unroll
+from ultramc.graph import Graph, Region
+from ultramc.grid import Pending
+from ultramc.recurrences import Loop, Member, Piece, laid_out, members, needs, strips
+from ultramc.references import static_areas
+
+
+class Worker(Protocol):
+    """Who works pieces out, into a grid of its own."""
+
+    def attempt(self, member: Member) -> None:
+        """Raises Pending where cells come first, Unroll where the cells must be taken one by one."""
+
+    def attempt_loop(self, loop: Loop) -> None:
+        """Raises Pending and Unroll."""
+
+    def circle(self, circle: Sequence[Member]) -> None:
+        """Is told of pieces that wait for each other."""
+
+    def is_pending(self, place: RangeRef) -> bool: ...
+
+    def region_at(self, cell: CellRef) -> Region:
+        """The region of a cell that nobody ordered, but somebody reads."""
+
+
+@define(eq=False)
+class Schedule:
+    """Works out the regions of a graph, without recursion."""
+
+    graph: Graph
+    worker: Worker
+    cyclic: set[int] = field(factory=set)
+    _stack: list[Member] = field(factory=list)
+    _active: set[RangeRef] = field(factory=set)
+    _queued: set[RangeRef] = field(factory=set)
+
+    def run(self, groups: Iterable[Sequence[int]]) -> None:
+        """Groups of regions that need each other, in order of calculation."""
+        for group in groups:
+            regions = [self.graph.regions[index] for index in group]
+            for piece in self._pieces(regions):
+                self._work_out(piece)
+
+    def _work_out(self, piece: Piece) -> None:
+        if isinstance(piece, Member):
+            if self.worker.is_pending(piece.place):
+                self._settle(piece)
+            return
+        while True:
+            try:
+                return self.worker.attempt_loop(piece)
+            except Pending as pending:
+                inside = [member.place for member in members(piece)]
+                if any(cell in place for cell in pending.cells for place in inside):
+                    return self._each_cell(piece)
+                self._settle(self._piece(pending.cells[0]))
+            except Unroll:
+                return self._each_cell(piece)
+
+    def _each_cell(self, piece: Piece) -> None:
+        for member in members(piece):
+            for cell in member.place.cells():
+                self._work_out(Member(member.region, RangeRef.of(cell)))
+
+    # Laying out
+
+    def _pieces(self, regions: Sequence[Region]) -> Iterable[Piece]:
+        first = regions[0]
+        if len(regions) == 1 and (first.is_array or first.index not in self.graph.precedents(first)):
+            return [Member(first, first.place)]
+        self.cyclic.update(region.index for region in regions)
+        group = [Member(region, region.place) for region in regions]
+        pieces = None if any(region.is_array for region in regions) else self._laid_out(group)
+        return pieces if pieces is not None else _cells(group)
+
+    def _laid_out(self, group: Sequence[Member]) -> list[Piece] | None:
+        try:
+            found = needs(group, self._areas)
+        except Unroll:
+            return None
+        return strips(group, found) or laid_out(group, found)
+
+    def _areas(self, member: Member) -> list[Area]:
+        tree = member.region.tree
+        return [] if tree is None else static_areas(self.graph.resolver, tree, member.place)
+
+    # What turns out to be needed
+
+    def _settle(self, member: Member) -> None:
+        self._push([member])
+        while self._stack:
+            member = self._stack[-1]
+            self._queued.discard(member.place)
+            try:
+                self.worker.attempt(member)
+            except Pending as pending:
+                self._demand(pending.cells)
+                continue
+            except Unroll:
+                self._pop()
+                cells = (RangeRef.of(cell) for cell in member.place.cells())
+                waiting = [place for place in cells if place not in self._active and self.worker.is_pending(place)]
+                self._push([Member(member.region, place) for place in waiting])
+                continue
+            self._pop()
+
+    def _push(self, pieces: Sequence[Member]) -> None:
+        self._stack += reversed(pieces)
+        self._active.update(member.place for member in pieces)
+        self._queued.update(member.place for member in pieces)
+
+    def _pop(self) -> None:
+        self._active.discard(self._stack.pop().place)
+
+    def _piece(self, cell: CellRef) -> Member:
+        """The whole region of a pending cell, or the cell alone where its region may need itself."""
+        region = self.graph.region_at(cell)
+        if region is None:
+            region = self.worker.region_at(cell)
+            return Member(region, region.place if region.is_array else RangeRef.of(cell))
+        alone = region.index in self.cyclic or (region.place in self._active and region.place.size > 1)
+        return Member(region, RangeRef.of(cell) if alone and not region.is_array else region.place)
+
+    def _demand(self, cells: Sequence[CellRef]) -> None:
+        """Put what is pending on the stack, the first on top. What waits there already for another closes a circle."""
+        pieces = {member.place: member for member in map(self._piece, cells)}
+        first = next(iter(pieces))
+        if first in self._active and first not in self._queued:
+            return self._close(self._position(first))
+        self._push([member for place, member in pieces.items() if place not in self._active])
+        if self._stack[-1].place != first:
+            self._stack.append(self._stack.pop(self._position(first)))
+
+    def _position(self, place: RangeRef) -> int:
+        return max(number for number, member in enumerate(self._stack) if member.place == place)
+
+    def _close(self, start: int) -> None:
+        """The places from `start` on that are under way wait for each other; those only queued between them do not."""
+        circle = [member for member in self._stack[start:] if member.place not in self._queued]
+        self._stack[start:] = [member for member in self._stack[start:] if member.place in self._queued]
+        self._active.difference_update(member.place for member in circle)
+        self.worker.circle(circle)
+
+
+def _cells(group: Sequence[Member]) -> Iterator[Member]:
+    return (Member(member.region, RangeRef.of(cell)) for member in group for cell in member.place.cells())
