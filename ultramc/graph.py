@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.components import strongly_connected
@@ -60,11 +60,19 @@ class Graph:
     _columns: dict[tuple[str, int], tuple[list[int], list[int]]] = field(repr=False)
 
     @classmethod
-    def of(cls, book: Workbook, dialect: str | None = None) -> Graph:
-        """`dialect`: that of the draws in the sheet, by name; None finds it out. Raises `InputError` for one that does not exist."""
-        regions, resolver = tuple(_all_regions(book)), Resolver(book)
+    def of(cls, book: Workbook, dialect: str | None = None, *, unrolled: bool = False) -> Graph:
+        """`dialect`: that of the draws in the sheet, by name; None finds it out. Raises `InputError` for one that does not exist.
+
+        `unrolled`: every cell is a region of its own.
+        """
+        regions, resolver = tuple(_all_regions(book, unrolled)), Resolver(book)
         spoken = dialect_of(book, called(regions, resolver), dialect)
         return cls(book, regions, resolver, spoken, _column_index(regions))
+
+    def parts(self, places: Iterable[tuple[Region, RangeRef]]) -> Graph:
+        """Some parts of regions, as regions of a graph of their own."""
+        regions = tuple(evolve(region, index=index, place=place) for index, (region, place) in enumerate(places))
+        return evolve(self, regions=regions, columns=_column_index(regions))
 
     def region_at(self, cell: CellRef) -> Region | None:
         found = list(self.overlapping(RangeRef.of(cell)))
@@ -126,10 +134,10 @@ def called(regions: Iterable[Region], resolver: Resolver) -> set[str]:
     return {node.name for tree in trees for node in walk(tree) if isinstance(node, Call)}
 
 
-def _all_regions(book: Workbook) -> Iterator[Region]:
+def _all_regions(book: Workbook, unrolled: bool) -> Iterator[Region]:
     index = 0
     for sheet in book.sheets:
-        for place, formula in _rectangles(sheet):
+        for place, formula in _rectangles(sheet, single if unrolled else merged):
             tree, error = _parsed(formula, place)
             yield Region(index, place, formula, tree, error)
             index += 1
@@ -144,7 +152,7 @@ def _parsed(formula: Formula, place: RangeRef) -> tuple[Node | None, FormulaErro
         return None, error.at(str(place.first), formula.text)
 
 
-def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
+def _rectangles(sheet: Sheet, covering: Callable[[Sequence[Cell]], list[Box]]) -> Iterator[tuple[RangeRef, Formula]]:
     """The sheet's formulas as rectangles of like formulas, in row-major order of their first cells."""
     groups: dict[object, list[tuple[int, int]]] = defaultdict(list)
     keys: dict[int, object] = {}
@@ -154,7 +162,7 @@ def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
     for cell, formula in sheet.formulas.items():
         if cell not in covered:
             groups[_key(formula, keys)].append(cell)
-    found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in merged(cells)]
+    found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in covering(cells)]
     yield from sorted(found + singles, key=lambda item: (item[0].top, item[0].left))
 
 
@@ -177,7 +185,16 @@ def _key(formula: Formula, keys: dict[int, object]) -> object:
     return key
 
 
-def merged(cells: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+Cell = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+
+def single(cells: Sequence[Cell]) -> list[Box]:
+    """Each cell (row, column) by itself."""
+    return [(row, column, row, column) for row, column in cells]
+
+
+def merged(cells: Sequence[Cell]) -> list[Box]:
     """Cells (row, column) as disjoint rectangles (top, left, bottom, right): runs along rows, equal runs stacked."""
     runs: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, left, right in _runs(sorted(cells)):

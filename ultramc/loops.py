@@ -50,6 +50,14 @@ class Source(Protocol):
         """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
 
 
+class Peel(Exception):
+    """The first steps start from blanks or texts: computed apart, they leave a loop of numbers."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(steps)
+        self.steps = steps
+
+
 Formula = Callable[["Lowering", Member], Value]
 
 
@@ -59,6 +67,8 @@ def lowered(loop: Loop, lowering: Lowering, formula: Formula) -> dict[Member, Va
     frame = _settled(loop, lowering, formula, assumed)
     if lowering.draws is None:
         return frame.results()
+    if 0 < frame.odd_start() < loop.steps and not frame.is_inner:
+        raise Peel(frame.odd_start())
     tight = frame.reached()
     if all(_within(tight[member], GUESS) for member in tight):
         frame = _settled(loop, lowering, formula, tight)
@@ -298,6 +308,13 @@ class Frame:
         for member in self.carried:
             self.kinds[member] |= self.now[member].kinds
 
+    def odd_start(self) -> int:
+        """Before how many steps something is carried of kinds that no step makes."""
+        odd = [
+            len(chain) for member, chain in self.carried.items() if any(carry.initial.kinds & ~self.now[member].kinds for carry in chain)
+        ]
+        return max(odd, default=0)
+
     def results(self) -> dict[Member, Value]:
         """Emit the loop. What each member holds at all steps."""
         instruction = self._instruction()
@@ -336,7 +353,10 @@ class Frame:
         }
         outer = self.outer_kit.builder
         results = [outer.parameter(shape_of(part), kind_of_operand(part), _span(part)) for part in parameters]
-        results += [outer.parameter(along(shape_of(part), self.direction.axis, self.loop.steps), kind_of_operand(part), _span(part)) for part in yields]
+        results += [
+            outer.parameter(along(shape_of(part), self.direction.axis, self.loop.steps), kind_of_operand(part), _span(part))
+            for part in yields
+        ]
         operands = (*initials, *(operand for operand, _ in cuts))
         return Instruction("loop", operands, tuple(results), self.members[0].place, attributes)
 

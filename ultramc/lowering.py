@@ -45,7 +45,7 @@ from ultramc.grid import Grid
 from ultramc.loops import Frame, Source, StepDraws
 from ultramc.operators import arithmetic, compare, concatenate
 from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of
-from ultramc.references import extent
+from ultramc.references import extent, fixed_area
 from ultramc.syntax import Node
 from ultramc.terms import Term
 from ultramc.values import ExcelError, to_text
@@ -712,10 +712,6 @@ def _variable(node: Node) -> str:
     if not isinstance(node, syntax.Name):
         raise UnsupportedFormula("LET and LAMBDA need a name where this formula has something else")
     return node.text.casefold()
-
-
-def fixed_area(place: RangeRef) -> Area:
-    return Area(place.sheet, Edge(place.top), Edge(place.left), Edge(place.bottom), Edge(place.right))
 
 
 def _cut_to(area: Area, height: int, width: int) -> Area:

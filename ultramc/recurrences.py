@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 256  # in which shifts have to settle: no real sheet is staggered so often
 FEW_STRIPS = 8  # with so few a loop is no gain
+LONG_STRIP = 32  # cells; shorter ones are better steps of a loop
+MOST_PARTS = 4_096  # that regions which need each other are split into
 MOST_PIECES = 20_000  # beyond that a loop is no shorter than its cells
 
 Index = NDArray[np.int64]
@@ -82,6 +84,7 @@ class Direction:
 
 
 DIRECTIONS = (Direction(False), Direction(True), Direction(False, True), Direction(True, True))
+SPLITS = DIRECTIONS[:2]  # into columns, into rows
 
 
 @frozen(eq=False)
@@ -173,14 +176,51 @@ class _Boxes:
         return found
 
 
+def pieces_of(group: Sequence[Member], areas: Callable[[Member], Sequence[Area]], splits: Sequence[Direction] = SPLITS) -> Iterator[Piece]:
+    """The group as pieces in order of calculation.
+
+    What is no loop is tried again column by column, then row by row, since members may need each other only as wholes; what is
+    none even so is given cell by cell.
+    """
+    found = needs(group, areas)
+    for component in components(range(len(group)), found):
+        part, inner = _restricted(group, component, found)
+        plan = part if not inner else strips(part, inner) or laid_out(part, inner)
+        yield from plan if plan is not None else _finer(part, areas, splits)
+
+
+def _restricted(group: Sequence[Member], component: Sequence[int], found: Sequence[Need]) -> tuple[list[Member], list[Need]]:
+    places = {number: place for place, number in enumerate(component)}
+    inner = [need for need in found if need.reader in places and need.source in places]
+    return [group[number] for number in component], [Need(places[need.reader], places[need.source], need.area) for need in inner]
+
+
+def _finer(group: Sequence[Member], areas: Callable[[Member], Sequence[Area]], splits: Sequence[Direction]) -> Iterator[Piece]:
+    if not splits:
+        return (part for member in group for part in cells_of(member))
+    parts = [part for member in group for part in split(member, splits[0])]
+    if not len(group) < len(parts) <= MOST_PARTS:
+        return _finer(group, areas, splits[1:])
+    return pieces_of(parts, areas, splits[1:])
+
+
+def split(member: Member, direction: Direction) -> list[Member]:
+    """A member as lines that lie one after the other along a direction."""
+    return [Member(member.region, direction.steps(member.place, step, step)) for step in range(_steps(direction, member.place))]
+
+
+def cells_of(member: Member) -> Iterator[Member]:
+    return (Member(member.region, RangeRef.of(cell)) for cell in member.place.cells())
+
+
 def strips(group: Sequence[Member], found: Sequence[Need]) -> list[Piece] | None:
-    """One region that reads itself only so far back that a few blocks do, which read nothing of themselves; else None."""
+    """One region that reads itself only so far back that blocks of it, which read nothing of themselves, are few or long; else None."""
     if len(group) > 1:
         return None
     (member,) = group
     for direction in DIRECTIONS:
         length, count = min(distance(need, group, direction) for need in found), _steps(direction, member.place)
-        if length > 0 and count <= FEW_STRIPS * length:
+        if length >= LONG_STRIP or (length > 0 and count <= FEW_STRIPS * length):
             starts = range(0, count, length)
             return [Member(member.region, direction.steps(member.place, start, min(start + length, count) - 1)) for start in starts]
     return None
@@ -278,7 +318,7 @@ def _segment(
     """The steps between two cuts, in which the same members are computed throughout."""
     body: list[Piece] = []
     parts = {number: _part(group[number], direction, int(starts[number]), first, after) for number in active}
-    for component in _components(active, now):
+    for component in components(active, now):
         part = _within_step(parts, component, now, direction)
         if part is None:
             return None
@@ -290,21 +330,20 @@ def _part(member: Member, direction: Direction, start: int, first: int, after: i
     return Member(member.region, direction.steps(member.place, first - start, after - 1 - start))
 
 
-def _components(active: Sequence[int], now: Sequence[Need]) -> list[list[int]]:
-    """Members that need each other within a step, those that others need first."""
-    precedents: dict[int, list[int]] = {number: [] for number in active}
-    for need in now:
+def components(numbers: Sequence[int], found: Sequence[Need]) -> list[list[int]]:
+    """Members that need each other, those that others need first."""
+    precedents: dict[int, list[int]] = {number: [] for number in numbers}
+    for need in found:
         if need.reader in precedents and need.source in precedents:
             precedents[need.reader].append(need.source)
-    return strongly_connected(active, lambda number: precedents[number])
+    return strongly_connected(numbers, lambda number: precedents[number])
 
 
-def _within_step(
-    parts: dict[int, Member], component: Sequence[int], now: Sequence[Need], direction: Direction
-) -> Sequence[Piece] | None:
-    inner = [need for need in now if need.reader in component and need.source in component]
+def _within_step(parts: dict[int, Member], component: Sequence[int], now: Sequence[Need], direction: Direction) -> Sequence[Piece] | None:
+    numbers = {number: parts[number] for number in component}
+    inner = [need for need in now if need.reader in numbers and need.source in numbers]
     if not inner:
-        return [parts[number] for number in component]
-    group = [parts[number] for number in component]
+        return list(numbers.values())
     places = {number: place for place, number in enumerate(component)}
-    return laid_out(group, [Need(places[need.reader], places[need.source], need.area) for need in inner], direction.other)
+    renumbered = [Need(places[need.reader], places[need.source], need.area) for need in inner]
+    return laid_out(list(numbers.values()), renumbered, direction.other)

@@ -176,3 +176,7 @@ def _parts(target: Target) -> list[Area]:
     if isinstance(target, Areas):
         return list(target.parts)
     return [target] if isinstance(target, Area) else []
+
+
+def fixed_area(place: RangeRef) -> Area:
+    return Area(place.sheet, Edge(place.top), Edge(place.left), Edge(place.bottom), Edge(place.right))

@@ -15,8 +15,12 @@ from ultramc.address import CellRef, RangeRef
 from ultramc.functions.kit import Area, Unroll
 from ultramc.graph import Graph, Region
 from ultramc.grid import Pending
-from ultramc.recurrences import Loop, Member, Piece, laid_out, members, needs, strips
-from ultramc.references import static_areas
+from ultramc.loops import Peel
+from ultramc.recurrences import SPLITS, Loop, Member, Piece, cells_of, members, pieces_of, split
+from ultramc.references import extent, fixed_area, static_areas
+
+IN_NO_DIRECTION = "cells that need each other in no one direction"
+DIFFERENT_VIEWS = "its cells do not see areas of one shape, or not the same known values where one is asked for"
 
 
 class Worker(Protocol):
@@ -39,11 +43,12 @@ class Worker(Protocol):
 
 @define(eq=False)
 class Schedule:
-    """Works out the regions of a graph, without recursion."""
+    """Works out the regions of a graph, without recursion. `unrolled` are the cells that were taken one by one, and why."""
 
     graph: Graph
     worker: Worker
     cyclic: set[int] = field(factory=set)
+    unrolled: dict[RangeRef, str] = field(factory=dict)
     _stack: list[Member] = field(factory=list)
     _active: set[RangeRef] = field(factory=set)
     _queued: set[RangeRef] = field(factory=set)
@@ -63,18 +68,26 @@ class Schedule:
         while True:
             try:
                 return self.worker.attempt_loop(piece)
+            except Peel as peel:
+                return self._peeled(piece, peel.steps)
             except Pending as pending:
                 inside = [member.place for member in members(piece)]
                 if any(cell in place for cell in pending.cells for place in inside):
-                    return self._each_cell(piece)
+                    return self._each_cell(piece, IN_NO_DIRECTION)
                 self._settle(self._piece(pending.cells[0]))
-            except Unroll:
-                return self._each_cell(piece)
+            except Unroll as reason:
+                return self._each_cell(piece, str(reason) or IN_NO_DIRECTION)
 
-    def _each_cell(self, piece: Piece) -> None:
+    def _peeled(self, loop: Loop, steps: int) -> None:
+        for first, last in (*((step, step) for step in range(steps)), (steps, loop.steps - 1)):
+            for piece in loop.between(first, last):
+                self._work_out(piece)
+
+    def _each_cell(self, piece: Piece, reason: str) -> None:
         for member in members(piece):
-            for cell in member.place.cells():
-                self._work_out(Member(member.region, RangeRef.of(cell)))
+            for cell in cells_of(member):
+                self.unrolled[cell.place] = reason
+                self._work_out(cell)
 
     # Laying out
 
@@ -84,19 +97,26 @@ class Schedule:
             return [Member(first, first.place)]
         self.cyclic.update(region.index for region in regions)
         group = [Member(region, region.place) for region in regions]
-        pieces = None if any(region.is_array for region in regions) else self._laid_out(group)
-        return pieces if pieces is not None else _cells(group)
+        if any(region.is_array for region in regions):
+            return self._singly([cell for member in group for cell in cells_of(member)])
+        return self._singly(pieces_of(group, self._areas))
 
-    def _laid_out(self, group: Sequence[Member]) -> list[Piece] | None:
-        try:
-            found = needs(group, self._areas)
-        except Unroll:
-            return None
-        return strips(group, found) or laid_out(group, found)
+    def _singly(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The pieces; cells that are there because nothing larger can be are remembered."""
+        for piece in pieces:
+            if isinstance(piece, Member) and piece.place.size == 1 < piece.region.place.size:
+                self.unrolled[piece.place] = IN_NO_DIRECTION
+            yield piece
 
     def _areas(self, member: Member) -> list[Area]:
-        tree = member.region.tree
-        return [] if tree is None else static_areas(self.graph.resolver, tree, member.place)
+        tree, place = member.region.tree, member.place
+        if tree is None:
+            return []
+        try:
+            return static_areas(self.graph.resolver, tree, place)
+        except Unroll:
+            cells = [RangeRef.of(cell) for cell in place.cells()]
+            return [fixed_area(extent(area, cell)) for cell in cells for area in static_areas(self.graph.resolver, tree, cell)]
 
     # What turns out to be needed
 
@@ -110,13 +130,31 @@ class Schedule:
             except Pending as pending:
                 self._demand(pending.cells)
                 continue
-            except Unroll:
-                self._pop()
-                cells = (RangeRef.of(cell) for cell in member.place.cells())
-                waiting = [place for place in cells if place not in self._active and self.worker.is_pending(place)]
-                self._push([Member(member.region, place) for place in waiting])
+            except Unroll as reason:
+                self._split(str(reason) or DIFFERENT_VIEWS)
                 continue
             self._pop()
+
+    def _split(self, reason: str) -> None:
+        """What cannot be worked out as one block is taken in lines, if the first of these can be, or in cells."""
+        member = self._stack[-1]
+        parts = next((lines for lines in self._lines(member) if self._can(lines[0])), None)
+        if parts is None:
+            parts = list(cells_of(member))
+            self.unrolled.update((part.place, reason) for part in parts)
+        self._pop()
+        self._push([part for part in parts if part.place not in self._active and self.worker.is_pending(part.place)])
+
+    def _lines(self, member: Member) -> Iterator[list[Member]]:
+        if min(member.place.height, member.place.width) > 1:
+            yield from (split(member, direction) for direction in SPLITS)
+
+    def _can(self, member: Member) -> bool:
+        try:
+            self.worker.attempt(member)
+        except (Unroll, Pending):
+            return False
+        return True
 
     def _push(self, pieces: Sequence[Member]) -> None:
         self._stack += reversed(pieces)
@@ -154,7 +192,3 @@ class Schedule:
         self._stack[start:] = [member for member in self._stack[start:] if member.place in self._queued]
         self._active.difference_update(member.place for member in circle)
         self.worker.circle(circle)
-
-
-def _cells(group: Sequence[Member]) -> Iterator[Member]:
-    return (Member(member.region, RangeRef.of(cell)) for member in group for cell in member.place.cells())

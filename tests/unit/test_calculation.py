@@ -9,7 +9,7 @@ from formula_cases import NOW, value_of, workbook
 from workbooks import workbook as file_of
 
 from ultramc.address import CellRef, RangeRef, parse_area
-from ultramc.calculation import Calculation, strips
+from ultramc.calculation import Calculation
 from ultramc.errors import CircularReference, UnsupportedFormula
 from ultramc.graph import Graph
 from ultramc.values import ExcelError, Scalar
