@@ -18,11 +18,12 @@ from ultramc.calculation import Calculation, reason_of
 from ultramc.distributions.probability import Drawn, Probability, Scored
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value
+from ultramc.fusion import fused, trimmed
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, rectangles
 from ultramc.loops import lowered
 from ultramc.lowering import Lowering
-from ultramc.program import Builder, Operand, Program, Ref, Slot, constant
+from ultramc.program import Builder, Operand, Program, Slot, constant
 from ultramc.recurrences import Loop, Member
 from ultramc.references import extent, fixed_area, static_areas
 from ultramc.sampling import Site, Tie
@@ -233,7 +234,9 @@ class Compilation:
             writer.formulas()
             slots = tuple(writer.slot(label, place) for label, place in self.outputs.items())
         program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
-        return Compiled(trimmed(program), writer.lowered + writer.looped, writer.looped, writer.schedule.unrolled, grid)
+        return Compiled(
+            trimmed(fused(trimmed(program), builder.fresh)), writer.lowered + writer.looped, writer.looped, writer.schedule.unrolled, grid
+        )
 
     def _lost(self) -> dict[CellRef, FormulaError]:
         """Cells of which nothing is known: neither worked out, nor saved, nor simulated."""
@@ -380,14 +383,3 @@ def _any_along(part: NDArray[np.bool_], length: int, axis: int) -> NDArray[np.bo
     ends = np.take(counts, range(length, counts.shape[axis]), axis=axis)
     starts = np.take(counts, range(counts.shape[axis] - length), axis=axis)
     return ends > starts
-
-
-def trimmed(program: Program) -> Program:
-    """Without the instructions that no output needs."""
-    live = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
-    kept = []
-    for instruction in reversed(program.instructions):
-        if any(ref.index in live for ref in instruction.results):
-            kept.append(instruction)
-            live.update(instruction.reads())
-    return Program(tuple(reversed(kept)), program.outputs, program.texts)

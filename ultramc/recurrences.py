@@ -226,9 +226,13 @@ def strips(group: Sequence[Member], found: Sequence[Need]) -> list[Piece] | None
     return None
 
 
-def laid_out(group: Sequence[Member], found: Sequence[Need], directions: Sequence[Direction] = DIRECTIONS) -> list[Piece] | None:
+def laid_out(group: Sequence[Member], found: Sequence[Need]) -> list[Piece] | None:
     """The group as pieces in order of calculation, along the direction that needs fewest; None where no direction is legal."""
-    plans = [plan for direction in directions if (plan := _along(group, found, direction)) is not None]
+    return _shortest(group, found, DIRECTIONS, is_inner=False)
+
+
+def _shortest(group: Sequence[Member], found: Sequence[Need], directions: Sequence[Direction], *, is_inner: bool) -> list[Piece] | None:
+    plans = [plan for direction in directions if (plan := _along(group, found, direction, is_inner)) is not None]
     return min(plans, key=_length, default=None)
 
 
@@ -236,7 +240,7 @@ def _length(plan: Sequence[Piece]) -> int:
     return sum(len(list(members(piece))) for piece in plan)
 
 
-def _along(group: Sequence[Member], found: Sequence[Need], direction: Direction) -> list[Piece] | None:
+def _along(group: Sequence[Member], found: Sequence[Need], direction: Direction, is_inner: bool) -> list[Piece] | None:
     sources, readers = np.array([need.source for need in found]), np.array([need.reader for need in found])
     distances = np.array([distance(need, group, direction) for need in found])
     shifts = _shifts(group, sources, readers, distances, direction)
@@ -244,6 +248,8 @@ def _along(group: Sequence[Member], found: Sequence[Need], direction: Direction)
         return None
     lags = distances - shifts[readers] + shifts[sources]
     now = [need for need, lag in zip(found, lags.tolist(), strict=True) if lag == 0]
+    if is_inner and _is_circle(group, now):
+        return None
     starts = np.array([_time(direction, direction.start(member.place)) for member in group]) - shifts
     ends = starts + np.array([_steps(direction, member.place) for member in group])
     cuts = sorted({*starts.tolist(), *ends.tolist(), *_ends_of_fixed(group, found, direction, shifts)})
@@ -255,6 +261,12 @@ def _along(group: Sequence[Member], found: Sequence[Need], direction: Direction)
             return None
         pieces += part
     return pieces
+
+
+def _is_circle(group: Sequence[Member], now: Sequence[Need]) -> bool:
+    """Whether members need each other, or themselves, at one and the same step."""
+    alone = all(need.reader != need.source for need in now)
+    return not alone or len(components(range(len(group)), now)) < len(group)
 
 
 def _steps(direction: Direction, place: RangeRef) -> int:
@@ -346,4 +358,4 @@ def _within_step(parts: dict[int, Member], component: Sequence[int], now: Sequen
         return list(numbers.values())
     places = {number: place for place, number in enumerate(component)}
     renumbered = [Need(places[need.reader], places[need.source], need.area) for need in inner]
-    return laid_out(list(numbers.values()), renumbered, direction.other)
+    return _shortest(list(numbers.values()), renumbered, direction.other, is_inner=True)

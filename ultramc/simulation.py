@@ -25,7 +25,7 @@ from ultramc.arguments import (
     resolved_outputs,
 )
 from ultramc.calculation import Calculation
-from ultramc.compilation import Compilation, Compiled, trimmed
+from ultramc.compilation import Compilation, Compiled
 from ultramc.correlation import Correlation
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
@@ -34,6 +34,7 @@ from ultramc.engines import registry
 from ultramc.engines.base import Engine, Job, chunk_iterations
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
+from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.logs import log
 from ultramc.program import Program, Ref

@@ -52,19 +52,6 @@ def test_100_000_filled_cells() -> None:
     assert _value(calculation, "E2500") == 5000.0
 
 
-@pytest.mark.parametrize(
-    ("formula", "rows", "pieces"),
-    [
-        ("=B{0}+1", 1, ["B2", "B3", "B4", "B5", "B6", "B7"]),
-        ("=B{0}+1", 3, ["B4:B6", "B7:B9"]),
-    ],
-)
-def test_strips_are_as_long_as_the_distance(formula: str, rows: int, pieces: list[str]) -> None:
-    graph = Graph.of(workbook({f"B{row}": formula.format(row - rows) for row in range(rows + 1, rows + 7)}))
-    found = strips(graph, graph.regions[0])
-    assert found is not None and [place.a1 for place in found] == pieces
-
-
 def test_running_totals_need_cells() -> None:
     calculation = _calculated({"A1": 1.0, **{f"A{row}": f"=SUM(A$1:A{row - 1})" for row in range(2, 12)}})
     assert _value(calculation, "A11") == 2.0**9

@@ -388,8 +388,8 @@ def _body_results(builder: Builder, case: Case, operands: Sequence[Operand]) -> 
     shapes = [operand.shape[:4] for operand in case.operands]
     carries = attributes.get("carries", len(shapes))
     axis = attributes.get("axis", 0)
-    parameters = tuple(builder.parameter(shape if index < carries else along(shape, axis, 1)) for index, shape in enumerate(shapes))
     inside = builder.inside()
+    parameters = tuple(inside.parameter(shape if index < carries else along(shape, axis, 1)) for index, shape in enumerate(shapes))
     yielded = tuple(function(inside, *parameters))
     body = Body(parameters, tuple(inside.instructions), yielded)
     results = [_result_like(builder, value, index >= carries, attributes) for index, value in enumerate(yielded)]
