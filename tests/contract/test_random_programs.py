@@ -197,10 +197,11 @@ def without_buffers(program, first, count):
     return [known(slot.payload).reshape(slot.cells.size, count) for slot in program.outputs]
 
 
-@settings(max_examples=150)
-@given(programs())
-def test_reused_buffers_change_no_bit(program):
-    engine = NumPyEngine()
+@settings(max_examples=200)
+@given(programs(), st.sampled_from([None, 1, 5, 32]), st.sampled_from([None, 1, 2, 5]))
+def test_reused_buffers_change_no_bit(program, run, tile):
+    """However many iterations at once and cells in a tile."""
+    engine = NumPyEngine(run=run, tile=tile)
     executable = engine.compile(program)
     for first, count in ((0, COUNT), (7, 1), (0, COUNT), (5, 0)):
         found = engine.run(executable, JOB, first, count).payloads
@@ -256,4 +257,4 @@ def test_buffers_are_reused():
     value = builder.append("uniform", site=Site("S", 1, 1), shape=ONES)
     for step in range(100):
         value = builder.append("add", value, constant(float(step)))
-    assert len(planned(program_with(builder, [value])).buffers) == 1
+    assert len(planned(program_with(builder, [value])).layout.buffers) == 1
