@@ -109,6 +109,10 @@ class Program:
             found.setdefault(instruction.op, instruction)
         return found
 
+    def makers(self) -> dict[int, Instruction]:
+        """What makes each value, bodies included; their parameters nobody makes."""
+        return {ref.index: each for each in _all_instructions(self.instructions) for ref in each.results}
+
     def sites(self) -> tuple[Site, ...]:
         """All call sites, bodies included: one for each cell of the blocks that draw."""
         drawing = [instruction for instruction in _all_instructions(self.instructions) if instruction.op == "uniform"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ultramc.engines import array
 from ultramc.engines.base import CANONICAL_BLOCK, Job
-from ultramc.engines.numpy_plan import Call, View
-from ultramc.program import Ref, Shape, array_of, interval_of
+from ultramc.engines.numpy_plan import Call, Place, View
+from ultramc.program import Instruction, Operand, Ref, Shape, array_of, interval_of
 from ultramc.sampling import Site, restored
 from ultramc.values import ERROR_KINDS
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Work = Callable[[], object]
 ERROR_TAG = np.full(1, array.FIRST_ERROR)
-NO_THIRD = (np.maximum, np.minimum)  # ufuncs that are deprecated with a positional out=
 TINY = 2.0**-49
+SHORT = 48  # elements of a table: measured, and below 256
 CELLS = (2, 3)
 
 
@@ -38,8 +38,11 @@ class Context(Protocol):
     count: int
     job: Job
     first: int
+    makers: Mapping[int, Instruction]  # value → what made it
 
     def scratch(self, lines: int, size: int) -> Array: ...
+
+    def filled(self, number: float, size: int) -> Array: ...
 
 
 def work_of(context: Context, call: Call, operands: Sequence[Array], outs: Sequence[Array]) -> Sequence[Work]:
@@ -65,7 +68,24 @@ def lines(*arrays: Array) -> list[Array] | None:
 def ufunc_call(function: Callable[..., Any], operands: Sequence[Array], out: Array) -> Work:
     """A positional out is the quicker one."""
     *inputs, result = lines(*operands, out) or (*operands, out)
-    return partial(function, *inputs, out=result) if function in NO_THIRD else partial(function, *inputs, result)
+    return partial(function, *inputs, result)
+
+
+def _filled(context: Context, place: Place, operand: Array, out: Array) -> Array:
+    """A number that does not vary as a line, where the result is one."""
+    is_number = not isinstance(place, View) and operand.ndim == 0
+    return context.filled(operand.item(), out.size) if is_number else operand
+
+
+def _extreme(function: Callable[..., Any]) -> Callable[..., list[Work]]:
+    """`minimum` and `maximum` have no positional out, and are quick for two lines only: a number becomes one."""
+
+    def extreme(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
+        *inputs, result = lines(*operands, out) or (*operands, out)
+        full = [_filled(context, place, each, result) for place, each in zip(call.operands, inputs, strict=True)]
+        return [partial(function, *full, out=result)]
+
+    return extreme
 
 
 def _general(call: Call, operands: Sequence[Array], out: Array) -> Work:
@@ -135,16 +155,50 @@ def _snap(context: Context, call: Call, operands: Sequence[Array], out: Array) -
     line = lines(x, y, out)
     if line is None:
         return [*copied, lambda: np.copyto(out, array.evaluate("snap", out, x, y))]
-    largest = max(abs(side) for operand in call.instruction.operands[1:] for side in interval_of(operand))
-    return [*copied, partial(_snapped, line, TINY * largest, context.scratch(3, out.size))]
+    intervals = [interval_of(operand) for operand in call.instruction.operands[1:]]
+    largest = max(abs(side) for interval in intervals for side in interval)
+    is_sum = _made_of(context, *call.instruction.operands)
+    return [*copied, partial(_snapped, line, TINY * largest, is_sum, intervals[0][0] >= 0, context.scratch(3, out.size))]
 
 
-def _snapped(line: Sequence[Array], threshold: float, room: Array) -> None:
+def _made_of(context: Context, result: Operand, x: Operand, y: Operand) -> bool:
+    """The result is x + y or x - y."""
+    maker = context.makers.get(result.index) if isinstance(result, Ref) else None
+    return maker is not None and maker.op in ("add", "sub") and maker.operands[0] is x and maker.operands[1] is y
+
+
+def _snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive: bool, room: Array) -> None:
+    """Each look at a line is one of many; so the cheap ones come first.
+
+    Where x + y or x - y is to be snapped, |y| is nearly |x|, so that the largest x gives a threshold.
+    """
     x, y, out = line
-    sizes, largest, small = room[0], room[1], _masks(room[2])
-    np.abs(out, sizes)
-    if threshold < math.inf and sizes.min(initial=math.inf) > threshold:
+    least = _least(out)
+    if least > threshold:
         return
+    if is_sum:
+        threshold = min(threshold, 2 * TINY * max(_largest(x), 0.0 if is_positive else -_least(x)))
+    if least > threshold or _largest(out) < -threshold:
+        return
+    np.abs(out, room[0])
+    if not _least(room[0]) > threshold:
+        _snapped_closely(x, y, out, room)
+
+
+def _least(line: Array) -> float:
+    """NaN where there is one."""
+    least: float = np.minimum.reduce(line, axis=None, initial=math.inf)
+    return least
+
+
+def _largest(line: Array) -> float:
+    largest: float = np.maximum.reduce(line, axis=None, initial=-math.inf)
+    return largest
+
+
+def _snapped_closely(x: Array, y: Array, out: Array, room: Array) -> None:
+    """`array.EXPRESSIONS["snap"]`, step by step; the first line of the room holds the sizes of `out`."""
+    sizes, largest, small = room[0], room[1], _masks(room[2])
     np.abs(x, largest)
     np.abs(y, room[2])
     np.maximum(largest, room[2], out=largest)
@@ -289,10 +343,28 @@ def _gather(context: Context, call: Call, operands: Sequence[Array], out: Array)
 
 def _taken(table: Array, line: Sequence[Array], clamped: Array, index: Array) -> None:
     position, out = line
-    np.minimum(position, float(table.size - 1), out=clamped)
-    np.maximum(clamped, 0.0, out=clamped)
+    np.minimum(position, float(table.size - 1), out=clamped)  # too large a number is no index; `take` sees to the others
     np.copyto(index, clamped, casting="unsafe")
     np.take(table, index, out=out, mode="clip")
+
+
+def _search(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
+    """In a short table that does not vary: compared with each element, which is quicker than halving."""
+    x, table = operands
+    line = lines(x, out)
+    if line is None or line[0].size < out.size or isinstance(call.operands[1], View) or table.shape[:2] != (1, 1) or table.size > SHORT:
+        return [_general(call, operands, out)]
+    less, found = (_masks(each) for each in context.scratch(2, out.size))
+    return [partial(_counted, [np.array(element) for element in table.flat], line, less, found.view(np.uint8))]
+
+
+def _counted(elements: Sequence[Array], line: Sequence[Array], less: Array, found: Array) -> None:
+    x, out = line
+    found.fill(0)
+    for element in elements:
+        np.less(element, x, less)
+        np.add(found, less.view(np.uint8), found)
+    np.copyto(out, found)
 
 
 def _scalar_call(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
@@ -320,6 +392,8 @@ _WORK: dict[str, Callable[..., Sequence[Work]]] = {
     "permute": _permute,
     "iteration": _iteration,
     "select": _select,
+    "min": _extreme(np.minimum),
+    "max": _extreme(np.maximum),
     "snap": _snap,
     "near": _near,
     "kind_is": _kind_is,
@@ -327,6 +401,7 @@ _WORK: dict[str, Callable[..., Sequence[Work]]] = {
     "piecewise": _piecewise,
     "join": _join,
     "gather": _gather,
+    "search": _search,
     "sum": _reduced(np.add, initial=-0.0),  # what changes nothing: 0 would change -0
     "product": _reduced(np.multiply),
     "minimum": _reduced(np.minimum),

@@ -70,10 +70,16 @@ class Layout:
     calls: tuple[Call, ...]
     buffers: tuple[Buffer, ...]
     outputs: Mapping[int, Place]
+    streamed: frozenset[int]
 
     @property
     def bytes_per_iteration(self) -> int:
         return sum(buffer.bytes for buffer in self.buffers)
+
+    @property
+    def hot_bytes(self) -> int:
+        """Of buffers that are not filled part by part, and so are only passed through."""
+        return sum(buffer.bytes for number, buffer in enumerate(self.buffers) if number not in self.streamed)
 
 
 def laid_out(program: Program, cells: int) -> Layout:
@@ -82,7 +88,7 @@ def laid_out(program: Program, cells: int) -> Layout:
     planner, scope = _Planner(cells), _Scope()
     planner.carry_out(_schedule(program.instructions, kept), scope)
     outputs = {index: scope.places[index] for index in kept}
-    return Layout(tuple(planner.calls), tuple(planner.pool.buffers), outputs)
+    return Layout(tuple(planner.calls), tuple(planner.pool.buffers), outputs, frozenset(planner.streamed))
 
 
 # Views
@@ -263,6 +269,7 @@ class _Planner:
     def __init__(self, cells: int) -> None:
         self.calls: list[Call] = []
         self.pool = _Pool()
+        self.streamed: set[int] = set()
         self._cells = cells
         self._made: dict[tuple[Any, ...], Call] = {}
         self._used: dict[int, int] = {}  # the buffer that each result lay in last
@@ -323,7 +330,9 @@ class _Planner:
         """Room for all parts of a result along an axis, each part contiguous."""
         if ref.index in scope.targets:
             return scope.targets[ref.index]
-        return self._taken(ref, ref.shape, _strides(ref.shape, [axis, *(other for other in range(4) if other != axis)]))
+        view = self._taken(ref, ref.shape, _strides(ref.shape, [axis, *(other for other in range(4) if other != axis)]))
+        self.streamed.add(view.buffer)
+        return view
 
     # Tiles
 

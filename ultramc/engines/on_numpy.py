@@ -107,17 +107,19 @@ class NumPyEngine(Engine):
 def planned(program: Program, run: int | None = None, tile: int | None = None) -> Plan:
     """`run`: iterations at once; `tile`: cells of a tile; as they suit the program where they are None."""
     least = laid_out(program, tile or 1)
-    iterations = run or _suitable(least.bytes_per_iteration + SCRATCH)
+    iterations = run or _suitable(least)
     cells = tile or max(1, TILE // iterations)
     layout = least if cells == (tile or 1) else laid_out(program, cells)
     return Plan(program, layout, iterations, layout.bytes_per_iteration + SCRATCH * cells)
 
 
-def _suitable(each: int) -> int:
-    """How many iterations fit in the cache: blocks, or where the program is wide a power of two that fits in memory."""
-    if each * CANONICAL_BLOCK <= MOST_MEMORY:
-        return max(1, min(LARGEST_CHUNK, WORKING_SET // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
-    return max(SMALLEST_RUN, 1 << (MOST_MEMORY // each).bit_length() - 1)
+def _suitable(layout: Layout) -> int:
+    """As many iterations as fit in the cache: whole blocks, or where the program is wide a power of two that fits in memory."""
+    each = layout.bytes_per_iteration + SCRATCH
+    fitting = min(WORKING_SET // (layout.hot_bytes + SCRATCH), MOST_MEMORY // each)
+    if fitting >= CANONICAL_BLOCK:
+        return min(LARGEST_CHUNK, fitting // CANONICAL_BLOCK) * CANONICAL_BLOCK
+    return min(CANONICAL_BLOCK, max(SMALLEST_RUN, 1 << (MOST_MEMORY // each).bit_length() - 1))
 
 
 # Binding and execution
@@ -130,10 +132,12 @@ class _Bound:
         self.count = count
         self.job = Job(0, 0)
         self.first = 0
+        self.makers = plan.program.makers()
         self._slots = plan.program.outputs
         self._outputs = plan.layout.outputs
         self._arrays = arrays
         self._views: dict[View, Array] = {}
+        self._filled: dict[tuple[bytes, int], Array] = {}
         self._scratch: Array = np.empty(0)
         self._made: dict[Call, Sequence[Work]] = {}
         self._work = [work for call in plan.layout.calls for work in self._work_of(call)]
@@ -157,6 +161,13 @@ class _Bound:
         if self._scratch.size < lines * size:
             self._scratch = np.empty(lines * size)
         return self._scratch[: lines * size].reshape(lines, size)
+
+    def filled(self, number: float, size: int) -> Array:
+        """A line of one number, shared by all calls. Only to be read."""
+        key = np.float64(number).tobytes(), size
+        if key not in self._filled:
+            self._filled[key] = np.full(size, number)
+        return self._filled[key]
 
     def _work_of(self, call: Call) -> Sequence[Work]:
         if call not in self._made:
