@@ -317,6 +317,33 @@ def _reduced(ufunc: Any, **keywords: Any) -> Callable[..., list[Work]]:
     return reduction
 
 
+def _further(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
+    """A further tile of what accumulates, cell after cell."""
+    (x,), combine = operands, _COMBINE[call.instruction.attributes["reduction"]]
+    return [partial(_accumulated, combine, [x[:, :, h : h + 1, w : w + 1] for h in range(x.shape[2]) for w in range(x.shape[3])], out)]
+
+
+def _accumulated(combine: Callable[..., object], cells: Sequence[Array], total: Array) -> None:
+    for cell in cells:
+        combine(total, cell, out=total)
+
+
+def _first_error(first: Array, second: Array, out: Array) -> None:
+    np.copyto(out, second, where=(first < array.FIRST_ERROR) & (second >= array.FIRST_ERROR))
+
+
+_COMBINE: dict[str, Callable[..., object]] = {
+    "sum": np.add,
+    "product": np.multiply,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+    "count": np.add,
+    "first_error_of": _first_error,
+}
+
+
 def _found(ufunc: Any, **keywords: Any) -> Callable[..., list[Work]]:
     """A reduction of masks, which has no order."""
 
@@ -388,6 +415,7 @@ def _python(attributes: Mapping[str, Any], operands: Sequence[Array], out: Array
 
 _WORK: dict[str, Callable[..., Sequence[Work]]] = {
     "copy": _copy,
+    "further": _further,
     "uniform": _uniform,
     "permute": _permute,
     "iteration": _iteration,

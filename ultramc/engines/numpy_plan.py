@@ -16,11 +16,12 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from ultramc.engines import array
-from ultramc.engines.numpy_tiles import COMBINED, VIEWS, Group, Member, grouped
+from ultramc.engines.numpy_tiles import ACCUMULATING, VIEWS, Group, Member, grouped
 from ultramc.program import Body, Instruction, Known, Operand, Program, Ref, Shape
 
 DTYPES: dict[str, Any] = {"number": np.float64, "mask": np.bool_, "tag": np.uint8}
 COPY = Instruction("copy", (), (), None)
+FURTHER = {reduction: Instruction("further", (), (), None, {"reduction": reduction}) for reduction in ACCUMULATING}
 
 
 @frozen(eq=False)
@@ -70,25 +71,23 @@ class Layout:
     calls: tuple[Call, ...]
     buffers: tuple[Buffer, ...]
     outputs: Mapping[int, Place]
-    streamed: frozenset[int]
 
     @property
     def bytes_per_iteration(self) -> int:
         return sum(buffer.bytes for buffer in self.buffers)
 
-    @property
-    def hot_bytes(self) -> int:
-        """Of buffers that are not filled part by part, and so are only passed through."""
-        return sum(buffer.bytes for number, buffer in enumerate(self.buffers) if number not in self.streamed)
 
-
-def laid_out(program: Program, cells: int) -> Layout:
-    """`cells`: how many make a tile (one row of a block is the least)."""
+def scheduled(program: Program) -> Schedule:
     kept = [part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)]
+    return schedule(program.instructions, kept)
+
+
+def laid_out(planned: Schedule, cells: int) -> Layout:
+    """`cells`: how many make a tile (one row of a block is the least)."""
     planner, scope = _Planner(cells), _Scope()
-    planner.carry_out(_schedule(program.instructions, kept), scope)
-    outputs = {index: scope.places[index] for index in kept}
-    return Layout(tuple(planner.calls), tuple(planner.pool.buffers), outputs, frozenset(planner.streamed))
+    planner.carry_out(planned, scope)
+    outputs = {index: scope.places[index] for index in planned.kept}
+    return Layout(tuple(planner.calls), tuple(planner.pool.buffers), outputs)
 
 
 # Views
@@ -140,17 +139,18 @@ def _viewed(op: str, place: Place, attributes: Mapping[str, Any]) -> Place:
 
 
 @frozen(eq=False)
-class _Schedule:
-    """Items in order, with the values that nothing reads after each."""
+class Schedule:
+    """Items in order, with the values that nothing reads after each; `kept` are read when all is done."""
 
     items: tuple[Instruction | Group, ...]
     dying: tuple[tuple[int, ...], ...]
+    kept: frozenset[int]
 
 
-def _schedule(instructions: Sequence[Instruction], kept: Iterable[int]) -> _Schedule:
+def schedule(instructions: Sequence[Instruction], kept: Iterable[int]) -> Schedule:
     kept = frozenset(kept)
     items = grouped(instructions, kept)
-    return _Schedule(items, _dying(items, kept))
+    return Schedule(items, _dying(items, kept), kept)
 
 
 def _dying(items: Sequence[Instruction | Group | Member], kept: frozenset[int]) -> tuple[tuple[int, ...], ...]:
@@ -162,6 +162,65 @@ def _dying(items: Sequence[Instruction | Group | Member], kept: frozenset[int]) 
         if index not in kept:
             dying[position].append(index)
     return tuple(map(tuple, dying))
+
+
+def live_bytes(planned: Schedule) -> tuple[int, int]:
+    """About how many bytes an iteration needs at most: of all that lives at once, and of what is not merely passed through."""
+    live = _Live()
+    for item, dying in zip(planned.items, planned.dying, strict=True):
+        live.carry_out(item)
+        live.forget(dying)
+    return live.most, live.hottest
+
+
+class _Live:
+    """Values that a loop or a group fills part by part are passed through; what they do inside takes its own bytes."""
+
+    def __init__(self) -> None:
+        self.most = self.hottest = 0
+        self._bytes = self._hot = 0
+        self._roots: dict[int, int] = {}  # of views
+        self._values: dict[int, list[int]] = {}  # root → how many see it, its bytes, and those that are hot
+
+    def carry_out(self, item: Instruction | Group) -> None:
+        if isinstance(item, Instruction) and item.op in VIEWS:
+            self._see(item.result.index, *item.reads())
+            return
+        parts = item.wanted if isinstance(item, Group) else item.results
+        for ref in parts:
+            self._add(ref, is_hot=isinstance(item, Instruction) and item.op != "loop")
+        if isinstance(item, Group):
+            for view in item.views:
+                self._see(view.result.index, *view.reads())
+        inside = _inside(item)
+        self.most = max(self.most, self._bytes + inside[0])
+        self.hottest = max(self.hottest, self._hot + inside[1])
+
+    def forget(self, indexes: Iterable[int]) -> None:
+        for index in indexes:
+            value = self._values.get(self._roots.pop(index, index))
+            if value is not None:
+                value[0] -= 1
+                if not value[0]:
+                    self._bytes, self._hot = self._bytes - value[1], self._hot - value[2]
+
+    def _see(self, index: int, *seen: int) -> None:
+        for other in seen:
+            self._roots[index] = self._roots.get(other, other)
+            self._values.get(self._roots[index], [0])[0] += 1
+
+    def _add(self, ref: Ref, *, is_hot: bool) -> None:
+        size = math.prod(ref.shape) * int(np.dtype(DTYPES[ref.kind]).itemsize)
+        self._values[ref.index] = [1, size, size if is_hot else 0]
+        self._bytes, self._hot = self._bytes + size, self._hot + size * is_hot
+
+
+def _inside(item: Instruction | Group) -> tuple[int, int]:
+    """What a body or one row of a group takes."""
+    if isinstance(item, Group):
+        return 8 * item.cells, 8 * item.cells
+    body: Body | None = item.attributes.get("body")
+    return live_bytes(schedule(body.instructions, _indexes(body.results))) if body else (0, 0)
 
 
 class _Pool:
@@ -269,14 +328,13 @@ class _Planner:
     def __init__(self, cells: int) -> None:
         self.calls: list[Call] = []
         self.pool = _Pool()
-        self.streamed: set[int] = set()
         self._cells = cells
         self._made: dict[tuple[Any, ...], Call] = {}
         self._used: dict[int, int] = {}  # the buffer that each result lay in last
-        self._schedules: dict[Body, _Schedule] = {}
+        self._schedules: dict[Body, Schedule] = {}
 
-    def carry_out(self, schedule: _Schedule, scope: _Scope) -> None:
-        for item, dying in zip(schedule.items, schedule.dying, strict=True):
+    def carry_out(self, planned: Schedule, scope: _Scope) -> None:
+        for item, dying in zip(planned.items, planned.dying, strict=True):
             self._item(item, scope, dying)
             self._forget(scope, dying)
 
@@ -330,9 +388,7 @@ class _Planner:
         """Room for all parts of a result along an axis, each part contiguous."""
         if ref.index in scope.targets:
             return scope.targets[ref.index]
-        view = self._taken(ref, ref.shape, _strides(ref.shape, [axis, *(other for other in range(4) if other != axis)]))
-        self.streamed.add(view.buffer)
-        return view
+        return self._taken(ref, ref.shape, _strides(ref.shape, [axis, *(other for other in range(4) if other != axis)]))
 
     # Tiles
 
@@ -361,7 +417,7 @@ class _Planner:
         if instruction.op in VIEWS:
             self._bind(scope, ref, _viewed(instruction.op, places[0], tile.attributes(instruction)))
         elif ref.index in tile.group.totals and tile.start:
-            self._accumulate(instruction, places[0], scope.targets[ref.index])
+            self._call(FURTHER[instruction.op], places, [scope.targets[ref.index]])
         else:
             out = self._out(instruction, places, tile.shape(ref), scope, dying)
             self._call(instruction, places, [out], tile.begins_at(instruction))
@@ -371,13 +427,6 @@ class _Planner:
         if axis is None or (isinstance(operand, Ref) and operand.index in scope.places):
             return scope.place(operand)
         return cut(scope.place(operand), axis, tile.start, tile.stop)
-
-    def _accumulate(self, instruction: Instruction, place: Place, total: View) -> None:
-        """A further tile, cell after cell."""
-        for row in range(place.shape[2]):
-            for column in range(place.shape[3]):
-                cell = cut(cut(place, 2, row, row + 1), 3, column, column + 1)
-                self._call(COMBINED[instruction.op], [total, cell], [total])
 
     # Bodies
 
@@ -419,9 +468,9 @@ class _Planner:
             self._bind(inner, ref, place)
         return inner
 
-    def _schedule(self, body: Body) -> _Schedule:
+    def _schedule(self, body: Body) -> Schedule:
         if body not in self._schedules:
-            self._schedules[body] = _schedule(body.instructions, _indexes(body.results))
+            self._schedules[body] = schedule(body.instructions, _indexes(body.results))
         return self._schedules[body]
 
     def _repeat(self, instruction: Instruction, scope: _Scope) -> None:

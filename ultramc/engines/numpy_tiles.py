@@ -16,19 +16,7 @@ from ultramc.ops import OPS
 from ultramc.program import Instruction, Ref, Shape, shape_of
 
 VIEWS = frozenset({"window", "transpose", "as_array"})
-COMBINED = {
-    reduction: Instruction(op, (), (), None)
-    for reduction, op in {
-        "sum": "add",
-        "product": "mul",
-        "minimum": "min",
-        "maximum": "max",
-        "any": "or",
-        "all": "and",
-        "count": "add",
-        "first_error_of": "first_error",
-    }.items()
-}
+ACCUMULATING = frozenset({"sum", "product", "minimum", "maximum", "any", "all", "count", "first_error_of"})
 ROWS, COLUMNS, HEIGHT, WIDTH = range(4)
 
 
@@ -148,7 +136,7 @@ def _reduction(instruction: Instruction, inside: list[int | None]) -> _Fit | Non
     if axis in (ROWS, COLUMNS):
         return _Fit(axis, (axis,))
     in_order = axis == HEIGHT or (axis == WIDTH and shape_of(instruction.operands[0])[HEIGHT] == 1)
-    return _Fit(None, (axis,)) if in_order and instruction.op in COMBINED else None
+    return _Fit(None, (axis,)) if in_order and instruction.op in ACCUMULATING else None
 
 
 def _view(instruction: Instruction, inside: list[int | None]) -> _Fit | None:

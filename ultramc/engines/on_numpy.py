@@ -8,21 +8,21 @@ touches should be in the cache. A chunk is carried out in runs of as many iterat
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from attrs import define, field
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.numpy_calls import Array, Work, work_of
-from ultramc.engines.numpy_plan import Call, Layout, Place, View, laid_out
+from ultramc.engines.numpy_plan import Call, Layout, Place, View, laid_out, live_bytes, scheduled
 from ultramc.ops import OPS
-from ultramc.program import Operand, Program, Ref, Slot
+from ultramc.program import Instruction, Operand, Program, Ref, Slot
 
 WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer runs cost more than they save
 LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
 TILE = 2 * CANONICAL_BLOCK  # elements: long calls, and what a group of instructions touches stays in the cache
-MOST_MEMORY = 256 * 2**20  # bytes of buffers of one thread, where fewer iterations at once can keep to it
+MOST_MEMORY = 512 * 2**20  # bytes of buffers of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations; fewer at once would be mere overhead
 SCRATCH = 32  # bytes for an element of a call
 
@@ -106,20 +106,19 @@ class NumPyEngine(Engine):
 
 def planned(program: Program, run: int | None = None, tile: int | None = None) -> Plan:
     """`run`: iterations at once; `tile`: cells of a tile; as they suit the program where they are None."""
-    least = laid_out(program, tile or 1)
-    iterations = run or _suitable(least)
+    schedule = scheduled(program)
+    iterations = run or _suitable(*live_bytes(schedule))
     cells = tile or max(1, TILE // iterations)
-    layout = least if cells == (tile or 1) else laid_out(program, cells)
+    layout = laid_out(schedule, cells)
     return Plan(program, layout, iterations, layout.bytes_per_iteration + SCRATCH * cells)
 
 
-def _suitable(layout: Layout) -> int:
+def _suitable(each: int, hot: int) -> int:
     """As many iterations as fit in the cache: whole blocks, or where the program is wide a power of two that fits in memory."""
-    each = layout.bytes_per_iteration + SCRATCH
-    fitting = min(WORKING_SET // (layout.hot_bytes + SCRATCH), MOST_MEMORY // each)
+    fitting = min(WORKING_SET // (hot + SCRATCH), MOST_MEMORY // (each + SCRATCH))
     if fitting >= CANONICAL_BLOCK:
         return min(LARGEST_CHUNK, fitting // CANONICAL_BLOCK) * CANONICAL_BLOCK
-    return min(CANONICAL_BLOCK, max(SMALLEST_RUN, 1 << (MOST_MEMORY // each).bit_length() - 1))
+    return min(CANONICAL_BLOCK, max(SMALLEST_RUN, 1 << (MOST_MEMORY // (each + SCRATCH)).bit_length() - 1))
 
 
 # Binding and execution
@@ -132,7 +131,7 @@ class _Bound:
         self.count = count
         self.job = Job(0, 0)
         self.first = 0
-        self.makers = plan.program.makers()
+        self.makers: Mapping[int, Instruction] = plan.program.makers()
         self._slots = plan.program.outputs
         self._outputs = plan.layout.outputs
         self._arrays = arrays
