@@ -1,13 +1,11 @@
 """The base case: every formula of a workbook worked out, in order, with what is known.
 
-Regions are computed as blocks. Where regions need each other, one region that reads only cells a fixed distance back is
-computed in strips, and anything else cell by cell, each when it is first needed, so that a circle which a condition has
-switched off is none.
+Regions are computed as blocks, and those that need each other as loops where they can be; see `schedule`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -15,11 +13,15 @@ from attrs import define, field
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
-from ultramc.functions.kit import Area, Kit, Texts, Unroll, Value, tag_of
+from ultramc.functions.kit import Kit, Texts, Unroll, Value, tag_of
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, Plane, filled_plane
+from ultramc.loops import lowered
 from ultramc.lowering import Lowering
 from ultramc.program import Builder, array_of
+from ultramc.recurrences import Direction, Loop, Member, directions_of
+from ultramc.schedule import Schedule
+from ultramc.syntax import Node
 from ultramc.values import ExcelError
 from ultramc.workbook import Workbook
 
@@ -42,68 +44,6 @@ Item = tuple[Region, RangeRef]
 
 
 @define(eq=False)
-class Schedule:
-    """Works out places, and first whatever turns out to be pending; without recursion.
-
-    `attempt` works out one place and raises Pending or Unroll; `piece` says which place a pending cell is worked out in,
-    given those that are under way; `circle` is told of places that wait for each other.
-    """
-
-    attempt: Callable[[Region, RangeRef], None]
-    piece: Callable[[CellRef, Container[RangeRef]], Item]
-    circle: Callable[[Sequence[Item]], None]
-    is_pending: Callable[[RangeRef], bool]
-    _stack: list[Item] = field(factory=list)
-    _active: set[RangeRef] = field(factory=set)
-    _queued: set[RangeRef] = field(factory=set)
-
-    def settle(self, region: Region, place: RangeRef) -> None:
-        self._push([(region, place)])
-        while self._stack:
-            region, place = self._stack[-1]
-            self._queued.discard(place)
-            try:
-                self.attempt(region, place)
-            except Pending as pending:
-                self._demand(pending.cells)
-                continue
-            except Unroll:
-                self._pop()
-                cells = (RangeRef.of(cell) for cell in place.cells())
-                self._push([(region, cell) for cell in cells if cell not in self._active and self.is_pending(cell)])
-                continue
-            self._pop()
-
-    def _push(self, items: Sequence[Item]) -> None:
-        self._stack += reversed(items)
-        self._active.update(place for _, place in items)
-        self._queued.update(place for _, place in items)
-
-    def _pop(self) -> None:
-        self._active.discard(self._stack.pop()[1])
-
-    def _demand(self, cells: Sequence[CellRef]) -> None:
-        """Put what is pending on the stack, the first on top. What waits there already for another closes a circle."""
-        pieces = {place: region for region, place in (self.piece(cell, self._active) for cell in cells)}
-        first = next(iter(pieces))
-        if first in self._active and first not in self._queued:
-            return self._close(self._position(first))
-        self._push([(region, place) for place, region in pieces.items() if place not in self._active])
-        if self._stack[-1][1] != first:
-            self._stack.append(self._stack.pop(self._position(first)))
-
-    def _position(self, place: RangeRef) -> int:
-        return max(number for number, (_, other) in enumerate(self._stack) if other == place)
-
-    def _close(self, start: int) -> None:
-        """The places from `start` on that are under way wait for each other; those only queued between them do not."""
-        circle = [item for item in self._stack[start:] if item[1] not in self._queued]
-        self._stack[start:] = [item for item in self._stack[start:] if item[1] in self._queued]
-        self._active.difference_update(place for _, place in circle)
-        self.circle(circle)
-
-
-@define(eq=False)
 class Calculation:
     """Recalculates regions against a grid.
 
@@ -112,7 +52,7 @@ class Calculation:
     `volatile` are the regions that draw or read the clock, `drawing` those that draw; these keep their cached value, where
     there is one.
     `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
-    which they were worked out.
+    which they were worked out; `recurrent` are those that were computed in loops, with the directions of the steps.
     """
 
     graph: Graph
@@ -125,7 +65,7 @@ class Calculation:
     drawing: set[int] = field(factory=set)
     reads: dict[RangeRef, list[RangeRef]] = field(factory=dict)
     done: list[Item] = field(factory=list)
-    _cyclic: set[int] = field(factory=set)
+    recurrent: dict[RangeRef, tuple[Direction, ...]] = field(factory=dict)
 
     @classmethod
     def of(cls, graph: Graph, *, now: datetime) -> Calculation:
@@ -139,40 +79,53 @@ class Calculation:
 
     def propagate(self, regions: Iterable[int] | None = None) -> None:
         """Work out regions, and all that they need, from the constants; also what OFFSET and its like turn out to read."""
-        groups = self.graph.order(regions)
-        schedule = Schedule(self._attempt, self._piece, self._circle, self.grid.is_pending)
         with np.errstate(all="ignore"):
-            for group in groups:
-                for region, place in self._pieces([self.graph.regions[index] for index in group]):
-                    if self.grid.is_pending(place):
-                        schedule.settle(region, place)
+            Schedule(self.graph, self).run(self.graph.order(regions))
         for cell in self.lost:
             self.grid.set_pending(RangeRef.of(cell), False)
 
-    def _pieces(self, regions: Sequence[Region]) -> Iterator[Item]:
-        """A region on its own is one piece; regions that need each other, or themselves, are strips or cells."""
-        first = regions[0]
-        if len(regions) == 1 and (first.is_array or first.index not in self.graph.precedents(first)):
-            return iter([(first, first.place)])
-        self._cyclic.update(region.index for region in regions)
-        places = strips(self.graph, first) if len(regions) == 1 else None
-        if places is not None:
-            return ((first, place) for place in places)
-        return ((region, RangeRef.of(cell)) for region in regions for cell in region.place.cells())
+    # As `schedule.Worker`
 
-    def _piece(self, cell: CellRef, active: Container[RangeRef]) -> Item:
-        """The whole region of a pending cell, or the cell alone where its region may need itself."""
-        region = self.graph.region_at(cell)
-        assert region is not None, cell
-        alone = region.index in self._cyclic or (region.place in active and region.place.size > 1)
-        return region, RangeRef.of(cell) if alone and not region.is_array else region.place
+    def is_pending(self, place: RangeRef) -> bool:
+        return self.grid.is_pending(place)
 
-    def _circle(self, circle: Sequence[Item]) -> None:
-        names = [str(place.first) for _, place in circle]
-        for region, place in circle:
-            self._keep_cached(region, place, CircularReference([*names, names[0]]))
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        return self.lowering.live_nodes(tree, place)
 
-    def _attempt(self, region: Region, place: RangeRef) -> None:
+    def region_at(self, cell: CellRef) -> Region:
+        raise AssertionError(f"{cell} is pending and has no formula")
+
+    def circle(self, circle: Sequence[Member]) -> None:
+        names = [str(member.place.first) for member in circle]
+        for member in circle:
+            self._keep_cached(member.region, member.place, CircularReference([*names, names[0]]))
+
+    def attempt_loop(self, loop: Loop) -> None:
+        try:
+            values = lowered(loop, self.lowering, self._in_loop)
+        except (FormulaError, MemoryError) as reason:
+            raise Unroll from reason
+        directions = directions_of(loop)
+        for member, value in values.items():
+            self.grid.write(member.place, value)
+            self.recurrent[member.place] = directions[member]
+            self.done.append((member.region, member.place))
+
+    def _in_loop(self, lowering: Lowering, member: Member) -> Value:
+        region = member.region
+        if region.tree is None:
+            raise Unroll
+        value = lowering.formula(member.place, region.tree, array=region.in_array_mode)
+        if lowering.drew:
+            raise Unroll
+        if lowering.volatile:
+            self.volatile.add(region.index)
+        if lowering.reads:
+            self.reads[member.place] = list(lowering.reads)
+        return value
+
+    def attempt(self, member: Member) -> None:
+        region, place = member.region, member.place
         try:
             value = self._value(region, place)
         except (Unroll, MemoryError) as reason:
@@ -246,39 +199,3 @@ def _copied(plane: Plane) -> Plane:
     other = plane.copy()
     other.payload, other.tag = plane.payload.copy(), plane.tag.copy()
     return other
-
-
-def strips(graph: Graph, region: Region) -> list[RangeRef] | None:
-    """A region that reads itself only so many rows (or columns) back or ahead, in pieces that do not; else None."""
-    mine = [area for whole, area in graph.areas(region) if whole.intersection(region.place) is not None]
-    if any(area is None for area in mine):
-        return None
-    areas = [area for area in mine if area is not None]
-    for down in (True, False):
-        distances = [_distance(area, region.place, down=down) for area in areas]
-        if all(distance is not None and distance < 0 for distance in distances):
-            return list(_cut(region.place, min(-distance for distance in distances if distance is not None), down=down, backwards=False))
-        if all(distance is not None and distance > 0 for distance in distances):
-            return list(_cut(region.place, min(distance for distance in distances if distance is not None), down=down, backwards=True))
-    return None
-
-
-def _distance(area: Area, place: RangeRef, *, down: bool) -> int | None:
-    """How far an area lies behind (negative) or ahead of each cell; None where it is neither or does not move."""
-    first, last, origin = (area.top, area.bottom, place.top) if down else (area.left, area.right, place.left)
-    if not (first.moves and last.moves):
-        return None
-    if last.at < origin:
-        return last.at - origin
-    return first.at - origin if first.at > origin else None
-
-
-def _cut(place: RangeRef, length: int, *, down: bool, backwards: bool) -> Iterator[RangeRef]:
-    first, last = (place.top, place.bottom) if down else (place.left, place.right)
-    starts = list(range(first, last + 1, length))
-    for start in reversed(starts) if backwards else starts:
-        end = min(start + length - 1, last)
-        if down:
-            yield RangeRef(place.sheet, start, place.left, end, place.right)
-        else:
-            yield RangeRef(place.sheet, place.top, start, place.bottom, end)

@@ -14,16 +14,21 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
-from ultramc.calculation import Calculation, Item, Schedule, reason_of
+from ultramc.calculation import Calculation, reason_of
 from ultramc.distributions.probability import Drawn, Probability, Scored
 from ultramc.errors import CircularReference, FormulaError, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value
+from ultramc.fusion import fused, trimmed
 from ultramc.graph import Graph, Region
 from ultramc.grid import Grid, Pending, rectangles
-from ultramc.lowering import Lowering, fixed_area
-from ultramc.program import Builder, Operand, Program, Ref, Slot, constant
-from ultramc.references import extent, static_areas
+from ultramc.loops import lowered
+from ultramc.lowering import Lowering
+from ultramc.program import Builder, Operand, Program, Slot, constant
+from ultramc.recurrences import Loop, Member
+from ultramc.references import extent, fixed_area, static_areas
 from ultramc.sampling import Site, Tie
+from ultramc.schedule import Schedule
+from ultramc.syntax import Node
 from ultramc.terms import Term
 
 Draw = Callable[[Builder, Callable[[], Probability]], Operand]  # what an input cell holds, from where its call site draws
@@ -32,10 +37,15 @@ Masks = dict[str, NDArray[np.bool_]]
 
 @frozen(eq=False)
 class Compiled:
-    """`lowered` counts the formula cells that the program computes."""
+    """`lowered` counts the formula cells that the program computes, `looped` those among them that loops do.
+
+    `unrolled` are cells of regions that are computed one by one, with the reason.
+    """
 
     program: Program
     lowered: int
+    looped: int
+    unrolled: Mapping[RangeRef, str]
     grid: Grid = field(repr=False)
 
 
@@ -154,6 +164,8 @@ class Compilation:
         else:
             for cells, windows in self._seen(region, place):
                 _cells(self.uncertain, cells)[...] |= windows(self.uncertain)
+            for direction in self.calculation.recurrent.get(place, ()):
+                _accumulate(mask, direction.axis, direction.backwards)
         return int(mask.sum()) > before
 
     def _seen(self, region: Region, place: RangeRef) -> Iterator[tuple[RangeRef, Callable[[Masks], NDArray[np.bool_] | bool]]]:
@@ -192,6 +204,8 @@ class Compilation:
 
     def _spread_need(self, region: Region, place: RangeRef) -> bool:
         changed = False
+        for direction in self.calculation.recurrent.get(place, ()):
+            _accumulate(_cells(self.needed, place), direction.axis, not direction.backwards)
         for part in self.wanted(region, place):
             for cells, areas in self._areas(region, part):
                 for area in areas:
@@ -221,7 +235,9 @@ class Compilation:
             writer.formulas()
             slots = tuple(writer.slot(label, place) for label, place in self.outputs.items())
         program = Program(tuple(builder.instructions), slots, tuple(kit.texts.strings))
-        return Compiled(trimmed(program), writer.lowered, grid)
+        return Compiled(
+            trimmed(fused(trimmed(program), builder.fresh)), writer.lowered + writer.looped, writer.looped, writer.schedule.unrolled, grid
+        )
 
     def _lost(self) -> dict[CellRef, FormulaError]:
         """Cells of which nothing is known: neither worked out, nor saved, nor simulated."""
@@ -241,6 +257,8 @@ class _Writer:
     draws: ProgramDraws
     lost: Mapping[CellRef, FormulaError]
     lowered: int = 0
+    looped: int = 0
+    schedule: Schedule = field(init=False)
 
     def inputs(self) -> None:
         for cell, draw in self.plan.inputs.items():
@@ -251,35 +269,43 @@ class _Writer:
 
     def formulas(self) -> None:
         """What outputs need as far as the base case tells, and whatever else turns out to be read when branches are lowered."""
-        items = list(self._items())
+        regions = {region.index: region for region, _ in self.plan.calculation.done}
+        parts = self.plan.graph.parts((region, part) for region in regions.values() for part in self.plan.wanted(region, region.place))
         for sheet, mask in self.plan.uncertain.items():
             self.grid.planes[sheet].pending |= mask & ~self.plan.given[sheet]
         for cell in self.lost:
             self.grid.set_pending(RangeRef.of(cell))
-        pieces = {place: region for region, place in items}
-        schedule = Schedule(self._attempt, self._piece_of(pieces), self._circle, self.grid.is_pending)
-        for region, place in items:
-            if self.grid.is_pending(place):
-                schedule.settle(region, place)
+        self.schedule = Schedule(parts, self)
+        self.schedule.run(parts.order())
 
-    def _items(self) -> Iterator[Item]:
-        for region, place in self.plan.calculation.done:
-            yield from ((region, part) for part in self.plan.wanted(region, place))
+    # As `schedule.Worker`
 
-    def _piece_of(self, pieces: Mapping[RangeRef, Region]) -> Callable[[CellRef, Container[RangeRef]], Item]:
-        def piece(cell: CellRef, active: Container[RangeRef]) -> Item:
-            region = self.plan.graph.region_at(cell)
-            assert region is not None
-            whole = region.place if region.is_array else next((place for place in pieces if cell in place), RangeRef.of(cell))
-            return region, RangeRef.of(cell) if whole in active and whole.size > 1 and not region.is_array else whole
+    def is_pending(self, place: RangeRef) -> bool:
+        return self.grid.is_pending(place)
 
-        return piece
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        return self.lowering.live_nodes(tree, place)
 
-    def _circle(self, circle: Sequence[Item]) -> None:
-        names = [str(place.first) for _, place in circle]
+    def region_at(self, cell: CellRef) -> Region:
+        region = self.plan.graph.region_at(cell)
+        assert region is not None, cell
+        return region
+
+    def circle(self, circle: Sequence[Member]) -> None:
+        names = [str(member.place.first) for member in circle]
         raise CircularReference([*names, names[0]])
 
-    def _attempt(self, region: Region, place: RangeRef) -> None:
+    def attempt_loop(self, loop: Loop) -> None:
+        try:
+            values = lowered(loop, self.lowering, _in_loop)
+        except FormulaError as reason:
+            raise Unroll(reason.reason) from reason
+        for member, value in values.items():
+            self.grid.write(member.place, value)
+            self.looped += member.place.size
+
+    def attempt(self, member: Member) -> None:
+        region, place = member.region, member.place
         if region.tree is None:
             assert region.error is not None
             raise self._refused(place, region.error)
@@ -306,6 +332,13 @@ class _Writer:
     def _refused(self, place: RangeRef, error: FormulaError) -> FormulaError:
         text = self.plan.graph.book.formula_text(place.first)
         return error.at(str(place.first), text or "")
+
+
+def _in_loop(lowering: Lowering, member: Member) -> Value:
+    region = member.region
+    if region.tree is None:
+        raise Unroll
+    return lowering.formula(member.place, region.tree, array=region.in_array_mode)
 
 
 def _cells(masks: Masks, place: RangeRef) -> NDArray[np.bool_]:
@@ -341,6 +374,12 @@ def _any_in_window(masks: Masks, seen: RangeRef, size: tuple[int, int]) -> NDArr
     return _any_along(along, size[1], 1)
 
 
+def _accumulate(mask: NDArray[np.bool_], axis: int, backwards: bool) -> None:
+    """What holds at a step holds at all later ones: steps of a loop read each other, though some perhaps several steps apart."""
+    steps = np.flip(mask, axis) if backwards else mask
+    np.logical_or.accumulate(steps, axis=axis, out=steps)
+
+
 def _any_along(part: NDArray[np.bool_], length: int, axis: int) -> NDArray[np.bool_]:
     """Whether any of `length` neighbours is set: by running counts, so that long windows cost no more."""
     counts = np.cumsum(part, axis=axis, dtype=np.int64)
@@ -348,14 +387,3 @@ def _any_along(part: NDArray[np.bool_], length: int, axis: int) -> NDArray[np.bo
     ends = np.take(counts, range(length, counts.shape[axis]), axis=axis)
     starts = np.take(counts, range(counts.shape[axis] - length), axis=axis)
     return ends > starts
-
-
-def trimmed(program: Program) -> Program:
-    """Without the instructions that no output needs."""
-    live = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
-    kept = []
-    for instruction in reversed(program.instructions):
-        if any(ref.index in live for ref in instruction.results):
-            kept.append(instruction)
-            live.update(instruction.reads())
-    return Program(tuple(reversed(kept)), program.outputs, program.texts)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.components import strongly_connected
 from ultramc.dialects import dialect_of
 from ultramc.errors import FormulaError, FormulaSyntaxError, UnsupportedFormula
 from ultramc.functions.kit import Area, Unroll
@@ -59,11 +60,19 @@ class Graph:
     _columns: dict[tuple[str, int], tuple[list[int], list[int]]] = field(repr=False)
 
     @classmethod
-    def of(cls, book: Workbook, dialect: str | None = None) -> Graph:
-        """`dialect`: that of the draws in the sheet, by name; None finds it out. Raises `InputError` for one that does not exist."""
-        regions, resolver = tuple(_all_regions(book)), Resolver(book)
+    def of(cls, book: Workbook, dialect: str | None = None, *, unrolled: bool = False) -> Graph:
+        """`dialect`: that of the draws in the sheet, by name; None finds it out. Raises `InputError` for one that does not exist.
+
+        `unrolled`: every cell is a region of its own.
+        """
+        regions, resolver = tuple(_all_regions(book, unrolled)), Resolver(book)
         spoken = dialect_of(book, called(regions, resolver), dialect)
         return cls(book, regions, resolver, spoken, _column_index(regions))
+
+    def parts(self, places: Iterable[tuple[Region, RangeRef]]) -> Graph:
+        """Some parts of regions, as regions of a graph of their own."""
+        regions = tuple(evolve(region, index=index, place=place) for index, (region, place) in enumerate(places))
+        return evolve(self, regions=regions, columns=_column_index(regions))
 
     def region_at(self, cell: CellRef) -> Region | None:
         found = list(self.overlapping(RangeRef.of(cell)))
@@ -125,52 +134,10 @@ def called(regions: Iterable[Region], resolver: Resolver) -> set[str]:
     return {node.name for tree in trees for node in walk(tree) if isinstance(node, Call)}
 
 
-def strongly_connected(roots: Iterable[int], successors: Callable[[int], Iterable[int]]) -> list[list[int]]:
-    """Tarjan's components, those that others need first (R. Tarjan, SIAM J. Comput. 1, 146, 1972), without recursion."""
-    number: dict[int, int] = {}
-    low: dict[int, int] = {}
-    stack: list[int] = []
-    on_stack: set[int] = set()
-    groups: list[list[int]] = []
-    for root in roots:
-        if root in number:
-            continue
-        path: list[tuple[int, Iterator[int]]] = [(root, iter(successors(root)))]
-        number[root] = low[root] = len(number)
-        stack.append(root)
-        on_stack.add(root)
-        while path:
-            node, rest = path[-1]
-            for other in rest:
-                if other not in number:
-                    number[other] = low[other] = len(number)
-                    stack.append(other)
-                    on_stack.add(other)
-                    path.append((other, iter(successors(other))))
-                    break
-                if other in on_stack:
-                    low[node] = min(low[node], number[other])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[node])
-                if low[node] == number[node]:
-                    groups.append(_popped(stack, on_stack, node))
-    return groups
-
-
-def _popped(stack: list[int], on_stack: set[int], last: int) -> list[int]:
-    group: list[int] = []
-    while not group or group[-1] != last:
-        group.append(stack.pop())
-        on_stack.discard(group[-1])
-    return sorted(group)
-
-
-def _all_regions(book: Workbook) -> Iterator[Region]:
+def _all_regions(book: Workbook, unrolled: bool) -> Iterator[Region]:
     index = 0
     for sheet in book.sheets:
-        for place, formula in _rectangles(sheet):
+        for place, formula in _rectangles(sheet, single if unrolled else merged):
             tree, error = _parsed(formula, place)
             yield Region(index, place, formula, tree, error)
             index += 1
@@ -185,7 +152,7 @@ def _parsed(formula: Formula, place: RangeRef) -> tuple[Node | None, FormulaErro
         return None, error.at(str(place.first), formula.text)
 
 
-def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
+def _rectangles(sheet: Sheet, covering: Callable[[Sequence[Cell]], list[Box]]) -> Iterator[tuple[RangeRef, Formula]]:
     """The sheet's formulas as rectangles of like formulas, in row-major order of their first cells."""
     groups: dict[object, list[tuple[int, int]]] = defaultdict(list)
     keys: dict[int, object] = {}
@@ -195,7 +162,7 @@ def _rectangles(sheet: Sheet) -> Iterator[tuple[RangeRef, Formula]]:
     for cell, formula in sheet.formulas.items():
         if cell not in covered:
             groups[_key(formula, keys)].append(cell)
-    found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in merged(cells)]
+    found = [(RangeRef(sheet.name, *place), sheet.formulas[place[:2]]) for cells in groups.values() for place in covering(cells)]
     yield from sorted(found + singles, key=lambda item: (item[0].top, item[0].left))
 
 
@@ -218,7 +185,16 @@ def _key(formula: Formula, keys: dict[int, object]) -> object:
     return key
 
 
-def merged(cells: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
+Cell = tuple[int, int]
+Box = tuple[int, int, int, int]
+
+
+def single(cells: Sequence[Cell]) -> list[Box]:
+    """Each cell (row, column) by itself."""
+    return [(row, column, row, column) for row, column in cells]
+
+
+def merged(cells: Sequence[Cell]) -> list[Box]:
     """Cells (row, column) as disjoint rectangles (top, left, bottom, right): runs along rows, equal runs stacked."""
     runs: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, left, right in _runs(sorted(cells)):

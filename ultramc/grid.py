@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import LimitExceeded, UnsupportedFormula
-from ultramc.functions.kit import Kit, Value, broadcast, tag_of, tag_value
-from ultramc.program import Operand, array_of, shape_of
+from ultramc.functions.kit import Area, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.references import extent
 from ultramc.values import Kind, Scalar, kind_of
 
 DENSE_CELLS = 4_000_000  # a plane of nine bytes a cell is allowed up to this size
 DENSE_RATIO = 32  # or up to this many times the number of stored cells
 LARGEST_AREA = 20_000_000  # cells that one reference may read
+WIDEST = 4_000_000  # elements that a block of moving windows may have before it is split
 
 
 class Pending(Exception):
@@ -111,6 +112,21 @@ class Grid:
             return self._read_simulated(plane, place, owner)
         return tag_value(plane.payload[cut][None, None, :, :, None], plane.tag[cut][None, None, :, :, None], 0)
 
+    def seen(self, area: Area, place: RangeRef) -> Value:
+        """The cells that each cell of the block sees: shape (rows, columns, height, width). Raises Unroll where their number differs."""
+        if not area.steady and place.size > 1:
+            raise Unroll
+        value = self.read(extent(area, place))
+        rows = place.height if area.top.moves else 1
+        columns = place.width if area.left.moves else 1
+        if rows == columns == 1:
+            return value
+        if rows * columns * area.height * area.width > WIDEST:
+            raise Unroll
+        cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
+        steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
+        return value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, **steps))
+
     def scalars(self, place: RangeRef) -> list[Scalar]:
         """The known values of some cells, row by row."""
         return self.kit.scalars(self.read(place))
@@ -127,7 +143,7 @@ class Grid:
             rest.append((broadcast(self.kit.blank(), (1, 1, inside.height, place.right - inside.right)), (0, inside.width)))
         if inside.bottom < place.bottom:
             rest.append((broadcast(self.kit.blank(), (1, 1, place.bottom - inside.bottom, place.width)), (inside.height, 0)))
-        return self._join([(stored, (0, 0)), *rest], size)
+        return self.kit.joined([(stored, (0, 0)), *rest], size)
 
     def _read_simulated(self, plane: Plane, place: RangeRef, owner: NDArray[np.int32]) -> Value:
         first = int(owner.flat[0])
@@ -140,51 +156,15 @@ class Grid:
             if index:
                 part = RangeRef(place.sheet, place.top + top, place.left + left, place.top + bottom, place.left + right)
                 parts.append((self._part(self.blocks[index - 1], part), (top, left)))
-        return self._join(parts, (place.height, place.width))
+        return self.kit.joined(parts, (place.height, place.width))
 
     def _part(self, block: Block, place: RangeRef) -> Value:
         """Some cells of a block as an array."""
-        whole = self._as_array(block)
+        whole = self.kit.as_array(block.value, block.place.height, block.place.width)
         if whole.shape[2:] == (place.height, place.width):
             return whole
         top, left = place.top - block.place.top, place.left - block.place.left
         return self.kit.part(whole, top, left, place.height, place.width)
-
-    def _as_array(self, block: Block) -> Value:
-        return block.value.mapped(lambda operand: self._spread(operand, block.place))
-
-    def _spread(self, operand: Operand, place: RangeRef) -> Operand:
-        array = self.kit.emit("as_array", operand)
-        if shape_of(array)[2:] == (place.height, place.width):
-            return array
-        return self.kit.emit("join", *_repeated(array, place), size=(place.height, place.width), places=_places(array, place))
-
-    def _join(self, parts: list[tuple[Value, tuple[int, int]]], size: tuple[int, int]) -> Value:
-        places = tuple(place for _, place in parts)
-        kinds = 0
-        for value, _ in parts:
-            kinds |= value.kinds
-        payload = self.kit.emit("join", *(value.payload for value, _ in parts), size=size, places=places)
-        tags = {value.tag if isinstance(value.tag, int) else None for value, _ in parts}
-        if len(tags) == 1 and None not in tags:
-            return Value(payload, parts[0][0].tag, kinds)
-        full = (_tag_plane(value) for value, _ in parts)
-        return tag_value(payload, self.kit.emit("join", *full, size=size, places=places), kinds)
-
-
-def _tag_plane(value: Value) -> Operand:
-    """The tag in the shape of the value."""
-    return np.broadcast_to(array_of(tag_of(value)), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag
-
-
-def _repeated(array: Operand, place: RangeRef) -> list[Operand]:
-    height, width = shape_of(array)[2:]
-    return [array] * ((place.height // height) * (place.width // width))
-
-
-def _places(array: Operand, place: RangeRef) -> tuple[tuple[int, int], ...]:
-    height, width = shape_of(array)[2:]
-    return tuple((top, left) for top in range(0, place.height, height) for left in range(0, place.width, width))
 
 
 def _cut(place: RangeRef) -> tuple[slice, slice]:

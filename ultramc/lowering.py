@@ -7,7 +7,8 @@ since they may be thousands of levels deep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import GeneratorType
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
 from ultramc.distributions.probability import Drawn, Probability
-from ultramc.errors import UnsupportedFormula
+from ultramc.errors import FormulaError, UnsupportedFormula
 from ultramc.functions import Function
 from ultramc.functions.kit import (
     BLANK,
@@ -40,15 +41,15 @@ from ultramc.functions.kit import (
     tag_value,
 )
 from ultramc.graph import Graph
-from ultramc.grid import Grid
+from ultramc.grid import Grid, Pending
+from ultramc.loops import Frame, Source, StepDraws
 from ultramc.operators import arithmetic, compare, concatenate
-from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of, shape_of
-from ultramc.references import extent
+from ultramc.program import Interval, Operand, array_of, broadcast_shape, decided, interval_of
+from ultramc.references import extent, fixed_area
 from ultramc.syntax import Node
 from ultramc.terms import Term
 from ultramc.values import ExcelError, to_text
 
-WIDEST = 4_000_000  # elements that a block of moving windows may have before it is split
 CLIPPED = 1_000  # a longer or wider reference is cut to the used cells
 
 Result = Any  # Value, Area, Areas or Lambda
@@ -121,10 +122,15 @@ class Call:
         """The cells of one area as an array."""
         if isinstance(area, Areas):
             raise UnsupportedFormula(f"{self.function} of several areas at once")
+        frame = self.lowering.source
+        if isinstance(frame, Frame) and frame.grows(area) and self.function in GROWING:
+            return frame.grown(self.lowering.clipped(area), self.place)
         return self.lowering.read(area, self.place)
 
     def read_alike(self, areas: Sequence[Area]) -> list[Value]:
         """Areas of one shape as arrays of one shape: all end where the longest one's used cells end."""
+        if self.function in GROWING and len(areas) > 1 and all(not area.steady for area in areas):
+            return [self.read(area) for area in areas]
         return self.lowering.read_alike(areas, self.place)
 
     def one(self, result: Result) -> Value:
@@ -195,6 +201,7 @@ class Lowering:
         self.graph = graph
         self.resolver = graph.resolver
         self.grid = grid
+        self.source: Source = grid
         self.kit = grid.kit
         self.now = now
         self.added = {**own.functions(), **graph.dialect.functions}
@@ -206,6 +213,17 @@ class Lowering:
         self.reads: list[RangeRef] = []
         self.draws = draws
         self._expansions = 0
+
+    def within(self, frame: Frame) -> Lowering:
+        """The same for formulas of a loop's body."""
+        other = copy.copy(self)
+        other.source, other.kit = frame, frame.kit
+        other.draws = None if self.draws is None else StepDraws(frame, self.draws)
+        return other
+
+    def at_step(self, value: Value) -> Value:
+        """Of a block of values by place what formulas see: in a loop, those of the step at hand."""
+        return self.source.cut(value) if isinstance(self.source, Frame) else value
 
     def formula(self, place: RangeRef, tree: Node, *, array: bool = False, spread: bool = False) -> Value:
         """What the cells of `place` hold: shape (rows, columns, 1, 1), or what broadcasts to it.
@@ -231,7 +249,7 @@ class Lowering:
         rows = place.height if height == 1 else min(height, place.height)
         columns = place.width if width == 1 else min(width, place.width)
         cut = {"rows": rows, "columns": columns, "height": 1, "width": 1, "row_step": int(height > 1), "column_step": int(width > 1)}
-        block = value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, top=0, left=0))
+        block = value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, top=0, left=0))
         return self._filled(self._padded(block, place, rows, columns))
 
     def _padded(self, block: Value, place: RangeRef, rows: int, columns: int) -> Value:
@@ -269,6 +287,28 @@ class Lowering:
         return Value(self.kit.emit("snap", value.payload, addition[1], addition[2]), value.tag, value.kinds)
 
     _last_addition: tuple[Operand, Operand, Operand] | None = None
+
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        """The nodes of a tree without the branches that known conditions switch off for all cells of `place`."""
+        waiting = [tree]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            children = list(syntax.children(node))
+            if isinstance(node, syntax.Call) and node.name == "IF" and len(children) > 1:
+                verdict = self._verdict(children[0], place)
+                off = None if verdict is None else 2 if verdict else 1
+                children = [child for number, child in enumerate(children) if number != off]
+            waiting += reversed(children)
+
+    def _verdict(self, condition: Node, place: RangeRef) -> bool | None:
+        """What a condition says of all cells of `place` in every iteration; None where that is not known."""
+        scope, self.drew, self.volatile = Scope(place), False, False
+        try:
+            mask, errors = self.kit.to_mask(self.kit.settled(self.scalar(self.run(condition, scope), scope)))
+        except (Pending, Unroll, FormulaError):
+            return None
+        return None if self.drew or errors.kinds & ERROR else decided(mask)
 
     # the walk
 
@@ -598,27 +638,12 @@ class Lowering:
 
     def read(self, area: Area, place: RangeRef) -> Value:
         """The cells that each cell of the block sees: shape (rows, columns, height, width)."""
-        return self._read(self.clipped(area), place)
+        return self.source.seen(self.clipped(area), place)
 
     def read_alike(self, areas: Sequence[Area], place: RangeRef) -> list[Value]:
         used = [self.clipped(area) for area in areas]
         height, width = max(area.height for area in used), max(area.width for area in used)
-        return [self._read(_cut_to(area, height, width), place) for area in areas]
-
-    def _read(self, area: Area, place: RangeRef) -> Value:
-        if not area.steady and place.size > 1:
-            raise Unroll
-        whole = extent(area, place)
-        value = self.grid.read(whole)
-        rows = place.height if area.top.moves else 1
-        columns = place.width if area.left.moves else 1
-        if rows == columns == 1:
-            return value
-        if rows * columns * area.height * area.width > WIDEST:
-            raise Unroll
-        cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
-        steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
-        return value.mapped(lambda operand: self.kit.emit("window", _widest(operand, value), **cut, **steps))
+        return [self.source.seen(_cut_to(area, height, width), place) for area in areas]
 
     def clipped(self, area: Area) -> Area:
         """Long references end where the used cells end; what lies beyond is blank."""
@@ -702,6 +727,9 @@ DEEPEST_NAME = 64  # names that refer to names; Excel's own limit on nesting
 DEEPEST_CALL = 1_024  # LAMBDA calls within LAMBDA calls; Excel gives #NUM! where it runs out of stack
 MOST_EXPANSIONS = 100_000  # of defined names and LAMBDAs in one formula
 DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
+# Functions that need of an area that grows with the cell no more than its newest elements and what they made of the others
+_TOTALS = ("SUM", "SUMSQ", "PRODUCT", "AVERAGE", "MIN", "MAX", "COUNT", "COUNTA", "SUMPRODUCT", "AND", "OR")
+GROWING = frozenset((*_TOTALS, "SUMIF", "SUMIFS", "AVERAGEIF", "AVERAGEIFS"))
 
 
 def _is_subtotal(node: Node) -> bool:
@@ -714,10 +742,6 @@ def _variable(node: Node) -> str:
     if not isinstance(node, syntax.Name):
         raise UnsupportedFormula("LET and LAMBDA need a name where this formula has something else")
     return node.text.casefold()
-
-
-def fixed_area(place: RangeRef) -> Area:
-    return Area(place.sheet, Edge(place.top), Edge(place.left), Edge(place.bottom), Edge(place.right))
 
 
 def _cut_to(area: Area, height: int, width: int) -> Area:
@@ -756,13 +780,6 @@ def _at(edge: Edge) -> int:
 
 def _parts(result: Area | Areas) -> tuple[Area, ...]:
     return result.parts if isinstance(result, Areas) else (result,)
-
-
-def _widest(operand: Operand, value: Value) -> Operand:
-    """An operand that does not span the array on its own is stretched, so that a window can be cut from it."""
-    if shape_of(operand) == value.shape or not isinstance(operand, np.ndarray):
-        return operand
-    return np.broadcast_to(operand, (*value.shape, 1))
 
 
 _VISITS: dict[type, Callable[[Lowering, Any, Scope], Result]] = {

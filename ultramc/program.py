@@ -45,6 +45,13 @@ Operand = Known | Ref
 
 
 @frozen(eq=False)
+class Growing(Ref):
+    """The newest elements of arrays that grow by them at each step of a loop; `before`: those that are there before the first step."""
+
+    before: Operand | None = None
+
+
+@frozen(eq=False)
 class Instruction:
     op: str
     operands: tuple[Operand, ...]
@@ -447,15 +454,15 @@ INTERVALS: dict[str, Callable[..., Interval]] = {
 }
 
 
-def _interval(op: str, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Interval:
+def interval_of_result(op: str, intervals: Sequence[Interval], shapes: Sequence[Shape], attributes: Mapping[str, Any]) -> Interval:
+    """Where the numbers lie that an op makes of operands of those intervals and shapes."""
     if op == "piecewise":
         interval: Interval = attributes["pieces"].interval
         return interval
-    intervals = [interval_of(operand) for operand in operands]
     if op == "sum":
-        return _sum(intervals[0], math.prod(shape_of(operands[0])[2:]))
+        return _sum(intervals[0], math.prod(shapes[0][2:]))
     if op in ("count", "search", "first_true", "last_true"):
-        return -1.0, float(max(math.prod(shape_of(operand)[2:]) for operand in operands))
+        return -1.0, float(max(math.prod(shape[2:]) for shape in shapes))
     rule = INTERVALS.get(op)
     if rule is None:
         return EVERYTHING
@@ -543,12 +550,16 @@ class Builder:
 
     def emit_body(self, op: str, operands: Sequence[Operand], results: Sequence[Ref], **attributes: Any) -> tuple[Ref, ...]:
         """A `loop` or `repeat`: the caller made the body with `inside` and the results with `parameter`."""
-        self.instructions.append(Instruction(op, tuple(operands), tuple(results), self.cell, attributes))
+        self.add(Instruction(op, tuple(operands), tuple(results), self.cell, attributes))
         return tuple(results)
 
-    def inside(self) -> Builder:
+    def add(self, instruction: Instruction) -> None:
+        """An instruction as it stands, made elsewhere."""
+        self.instructions.append(instruction)
+
+    def inside(self) -> BodyBuilder:
         """A builder for a body: same numbering, its own instructions."""
-        return _BodyBuilder(self)
+        return BodyBuilder(self)
 
     def fresh(self) -> int:
         self._next += 1
@@ -566,7 +577,9 @@ class Builder:
             return known
         shape = result_shape(op, values, attributes)
         kind = result_kind(op, values, attributes)
-        interval = _interval(op, values, attributes) if kind == "number" else EVERYTHING
+        interval = EVERYTHING
+        if kind == "number":
+            interval = interval_of_result(op, [interval_of(value) for value in values], [shape_of(value) for value in values], attributes)
         ref = Ref(self.fresh(), shape, kind, interval)
         self.instructions.append(Instruction(op, values, (ref,), self.cell, attributes))
         self._seen[key] = ref
@@ -579,17 +592,55 @@ class Builder:
         return instruction.operands if instruction is not None and instruction.op == op else None
 
 
-class _BodyBuilder(Builder):
+Grow = Callable[[Builder, str, tuple[Operand | float, ...], Mapping[str, Any]], Operand]
+
+
+def _cannot_grow(builder: Builder, op: str, operands: tuple[Operand | float, ...], attributes: Mapping[str, Any]) -> Operand:
+    raise ValueError(f"{op} of a growing array outside the loop where it grows")
+
+
+class BodyBuilder(Builder):
+    """What is the same at every step is emitted outside. `local` are the results and parameters that are not.
+
+    `grow` emits what has a `Growing` operand.
+    """
+
+    grow: Grow
+
     def __init__(self, outer: Builder) -> None:
         super().__init__()
         self.cell = outer.cell
+        self.local: set[int] = set()
+        self.grow = _cannot_grow
         self._outer = outer
+
+    def emit(self, op: str, *operands: Operand | float, **attributes: Any) -> Operand:
+        if any(isinstance(operand, Growing) for operand in operands):
+            return self.grow(self, op, operands, attributes)
+        if not operands or any(isinstance(operand, Ref) and operand.index in self.local for operand in operands):
+            return super().emit(op, *operands, **attributes)
+        self._outer.cell = self.cell
+        return self._outer.emit(op, *operands, **attributes)
+
+    def append(self, op: str, *values: Operand, **attributes: Any) -> Ref:
+        ref = super().append(op, *values, **attributes)
+        self.local.add(ref.index)
+        return ref
+
+    def add(self, instruction: Instruction) -> None:
+        super().add(instruction)
+        self.local.update(ref.index for ref in instruction.results)
 
     def fresh(self) -> int:
         return self._outer.fresh()
 
     def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
-        return self._outer.parameter(shape, kind, interval)
+        ref = self._outer.parameter(shape, kind, interval)
+        self.local.add(ref.index)
+        return ref
+
+    def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
+        return super().made_by(op, value) or self._outer.made_by(op, value)
 
 
 def _identity(value: Operand) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from ultramc.arguments import (
     resolved_outputs,
 )
 from ultramc.calculation import Calculation
-from ultramc.compilation import Compilation, Compiled, trimmed
+from ultramc.compilation import Compilation, Compiled
 from ultramc.correlation import Correlation
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
@@ -34,6 +34,7 @@ from ultramc.engines import registry
 from ultramc.engines.base import Engine, Job, chunk_iterations
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
+from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.logs import log
 from ultramc.program import Program, Ref
@@ -59,7 +60,8 @@ class Simulation:
     name → a distribution, or a number that fixes it. `outputs`: cells, ranges or names, or {label: reference}.
     `correlation`: `RankCorrelation` and its like, one or several. `in_sheet=False` freezes draws that are written in the sheet at
     their saved values; `dialect`: how they are written, "@RISK" or "plain Excel", found out where it is None.
-    `progress=True` shows a bar in each run.
+    `progress=True` shows a bar in each run. `unrolled=True` computes every formula cell by itself, without blocks and loops:
+    slower, and to the bit the same.
 
     Raises UltramcError's children: ReferenceNotFound, InputError, NoOutputs, FormulaError where a formula between inputs
     and outputs is not supported. What it accepts can run. Immutable; may be used by several threads.
@@ -76,6 +78,7 @@ class Simulation:
         dialect: str | None = None,
         progress: Progress = False,
         now: datetime | None = None,
+        unrolled: bool = False,
     ) -> None:
         self.workbook = workbook if isinstance(workbook, Workbook) else Workbook(workbook)
         self.progress = progress
@@ -89,10 +92,11 @@ class Simulation:
             "dialect": dialect,
             "progress": progress,
             "now": self.now,
+            "unrolled": unrolled,
         }
         self.inputs = resolved_inputs(self.workbook, inputs or {})
         self._formulas = formulas_of(self.workbook, self.inputs)
-        self.graph = Graph.of(self.workbook.with_formulas(self._formulas), dialect)
+        self.graph = Graph.of(self.workbook.with_formulas(self._formulas), dialect, unrolled=unrolled)
         self.settings = self.graph.dialect.settings(self.workbook) if in_sheet else Settings()
         self.outputs = resolved_outputs(self.workbook, outputs, self.graph)
         self.calculation = Calculation.of(self.graph, now=self.now)

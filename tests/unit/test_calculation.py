@@ -9,7 +9,7 @@ from formula_cases import NOW, value_of, workbook
 from workbooks import workbook as file_of
 
 from ultramc.address import CellRef, RangeRef, parse_area
-from ultramc.calculation import Calculation, strips
+from ultramc.calculation import Calculation
 from ultramc.errors import CircularReference, UnsupportedFormula
 from ultramc.graph import Graph
 from ultramc.values import ExcelError, Scalar
@@ -50,19 +50,6 @@ def test_100_000_filled_cells() -> None:
     cells: dict[str, object] = {"A1": 2.0}
     calculation = _calculated({**cells, **{f"{column}{row}": f"=$A$1*ROW()+{column}$1" for column in "BCDE" for row in range(2, 2501)}})
     assert _value(calculation, "E2500") == 5000.0
-
-
-@pytest.mark.parametrize(
-    ("formula", "rows", "pieces"),
-    [
-        ("=B{0}+1", 1, ["B2", "B3", "B4", "B5", "B6", "B7"]),
-        ("=B{0}+1", 3, ["B4:B6", "B7:B9"]),
-    ],
-)
-def test_strips_are_as_long_as_the_distance(formula: str, rows: int, pieces: list[str]) -> None:
-    graph = Graph.of(workbook({f"B{row}": formula.format(row - rows) for row in range(rows + 1, rows + 7)}))
-    found = strips(graph, graph.regions[0])
-    assert found is not None and [place.a1 for place in found] == pieces
 
 
 def test_running_totals_need_cells() -> None:

@@ -53,7 +53,8 @@ def compound():
     builder.cell = CELL
     start, rate = drawn(builder), drawn(builder, row=2)
     factor = builder.emit("add", 1.0, rate)
-    inside, x = builder.inside(), builder.parameter(ONES)
+    inside = builder.inside()
+    x = inside.parameter(ONES)
     grown = inside.emit("mul", x, factor)
     body = Body((x,), tuple(inside.instructions), (grown, grown))
     results = [builder.parameter(ONES), builder.parameter((1, 23, 1, 1))]
@@ -197,8 +198,20 @@ def test_bodies_share_the_numbering_and_not_the_instructions():
     builder = Builder()
     u = drawn(builder)
     inside = builder.inside()
-    assert inside.emit("neg", u).index == 1
-    assert builder.emit("neg", u).index == 2
+    x = inside.parameter(ONES)
+    assert inside.emit("neg", x).index == 2
+    assert builder.emit("neg", u).index == 3
+    assert [len(each.instructions) for each in (builder, inside)] == [2, 1]
+
+
+def test_what_is_the_same_at_every_step_is_emitted_outside_the_body():
+    builder = Builder()
+    u = drawn(builder)
+    inside = builder.inside()
+    x = inside.parameter(ONES)
+    outside = inside.emit("neg", u)
+    inside.emit("add", x, outside)
+    assert [[instruction.op for instruction in each.instructions] for each in (builder, inside)] == [["uniform", "neg"], ["add"]]
 
 
 def test_a_scalar_body_gives_payload_and_tag():

@@ -320,8 +320,8 @@ def _column_of_rows(builder: Builder, carried: Ref, block: Ref) -> list[Operand]
 
 def _nested(builder: Builder, total: Ref, row: Ref, outside: Operand) -> list[Operand]:
     """Along each row of the block a loop of its own, backwards."""
-    carried, cut = builder.parameter((1, 1, 1, 1)), builder.parameter((1, 1, 1, 1))
     inside = builder.inside()
+    carried, cut = inside.parameter((1, 1, 1, 1)), inside.parameter((1, 1, 1, 1))
     new = inside.append("sub", inside.append("mul", carried, outside), cut)
     body = Body((carried, cut), tuple(inside.instructions), (new, new, carried))
     shapes: tuple[Shape, ...] = ((1, 1, 1, 1), (1, 3, 1, 1), (1, 3, 1, 1))
@@ -332,8 +332,8 @@ def _nested(builder: Builder, total: Ref, row: Ref, outside: Operand) -> list[Op
 
 def _roots(builder: Builder, total: Ref, number: Ref) -> list[Operand]:
     """A `repeat` within a step."""
-    x, same = builder.parameter((1, 1, 1, 1)), builder.parameter((1, 1, 1, 1))
     inside = builder.inside()
+    x, same = inside.parameter((1, 1, 1, 1)), inside.parameter((1, 1, 1, 1))
     following = tuple(_heron(inside, x, same))
     body = Body((x, same), tuple(inside.instructions), following)
     results = [builder.parameter((1, 1, 1, 1), kind) for kind in ("number", "number", "mask")]
@@ -462,11 +462,11 @@ def _body_results(builder: Builder, case: Case, operands: Sequence[Operand]) -> 
     function: Callable[..., list[Operand]] = attributes.pop("body")
     given = len(operands) - attributes.pop("outside", 0)
     carries, axis = attributes.get("carries", given), attributes.get("axis", 0)
+    inside = builder.inside()
     parameters = tuple(
-        builder.parameter(shape_of(operand) if index < carries else along(shape_of(operand), axis, 1), kind_of_operand(operand))
+        inside.parameter(shape_of(operand) if index < carries else along(shape_of(operand), axis, 1), kind_of_operand(operand))
         for index, operand in enumerate(operands[:given])
     )
-    inside = builder.inside()
     yielded = tuple(function(inside, *parameters, *operands[given:]))
     body = Body(parameters, tuple(inside.instructions), yielded)
     results = [_result_like(builder, value, index >= carries, attributes) for index, value in enumerate(yielded)]

@@ -65,7 +65,7 @@ def _emitted(share: Share, given: Sequence[Term], ends: tuple[Term, Term]) -> Te
     shape = broadcast_shape([shape_of(term.operand) for term in (*given, *ends)])
     between = (-1.0, interval_of(high.operand)[1])
     inner = builder.inside()
-    parameters = tuple(builder.parameter(shape, interval=between) for _ in range(2))
+    parameters = tuple(inner.parameter(shape, interval=between) for _ in range(2))
     state = _halved(inner, share, parameters, [term.operand for term in given])
     body = Body(parameters, tuple(inner.instructions), tuple(term.operand for term in state))
     results = (*(builder.parameter(shape, interval=between) for _ in range(2)), builder.parameter(shape, kind="mask"))

@@ -61,6 +61,12 @@ class Value:
         """The same change made to the payload and, where there is one, the tag plane."""
         return Value(change(self.payload), self.tag if isinstance(self.tag, int) else change(self.tag), self.kinds)
 
+    def spanning(self, operand: Operand) -> Operand:
+        """Payload or tag in the shape of the whole, which only the other one may have."""
+        if isinstance(operand, Ref) or shape_of(operand) == self.shape:
+            return operand
+        return np.broadcast_to(operand, (*self.shape, 1))
+
 
 OMITTED = Value(ZERO, int(Kind.BLANK), BLANK)  # an argument that was left out: told from a blank cell by identity
 
@@ -314,6 +320,23 @@ class Kit:
         cut = {"rows": 1, "columns": 1, "row_step": 0, "column_step": 0, "top": top, "left": left, "height": height, "width": width}
         return array.mapped(lambda operand: self.emit("window", operand, **cut))
 
+    def as_array(self, value: Value, height: int, width: int) -> Value:
+        """A block of height × width cells as one array."""
+        return value.mapped(lambda operand: self.stretch(self.emit("as_array", operand), height, width))
+
+    def joined(self, parts: Sequence[tuple[Value, tuple[int, int]]], size: tuple[int, int]) -> Value:
+        """One array of that height and width, made of arrays, each with its 0-based corner."""
+        places = tuple(place for _, place in parts)
+        kinds = 0
+        for value, _ in parts:
+            kinds |= value.kinds
+        payload = self.emit("join", *(value.payload for value, _ in parts), size=size, places=places)
+        tags = {value.tag if isinstance(value.tag, int) else None for value, _ in parts}
+        if len(tags) == 1 and None not in tags:
+            return Value(payload, parts[0][0].tag, kinds)
+        full = (_tag_plane(value) for value, _ in parts)
+        return tag_value(payload, self.emit("join", *full, size=size, places=places), kinds)
+
     def aligned(self, values: Sequence[Value]) -> Sequence[Value]:
         """Arrays of sizes that do not fit each other are filled up with #N/A, as in an array formula.
 
@@ -449,6 +472,11 @@ def broadcast(value: Value, shape: Shape) -> Value:
     """A known value stretched to a shape."""
     payload = np.broadcast_to(value.payload, (*shape, 1)) if isinstance(value.payload, np.ndarray) else value.payload
     return Value(payload, value.tag, value.kinds)
+
+
+def _tag_plane(value: Value) -> Operand:
+    """The tag in the shape of the value."""
+    return np.broadcast_to(array_of(tag_of(value)), (*value.shape, 1)) if isinstance(value.tag, int) else value.tag
 
 
 @frozen(eq=False)
