@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import LimitExceeded, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.program import MOST_SINGLE_CELLS
 from ultramc.references import extent
 from ultramc.values import Kind, Scalar, kind_of
 
@@ -116,16 +117,39 @@ class Grid:
         """The cells that each cell of the block sees: shape (rows, columns, height, width). Raises Unroll where their number differs."""
         if not area.steady and place.size > 1:
             raise Unroll
-        value = self.read(extent(area, place))
+        moves = (area.top.moves and place.height > 1) or (area.left.moves and place.width > 1)
+        if moves and 1 < area.height * area.width <= MOST_SINGLE_CELLS and not self._is_known(extent(area, place)):
+            return self._cell_by_cell(area, place)
+        value = self._same_everywhere(area, place) or self.read(extent(area, place))
         rows = place.height if area.top.moves else 1
         columns = place.width if area.left.moves else 1
-        if rows == columns == 1:
+        if rows == columns == 1 or value.shape == (1, 1, 1, 1):
             return value
         if rows * columns * area.height * area.width > WIDEST:
             raise Unroll
         cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
         steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
         return value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, **steps))
+
+    def _cell_by_cell(self, area: Area, place: RangeRef) -> Value:
+        """Short areas as arrays of single cells, each seen for itself."""
+        corners = [(row, column) for row in range(area.height) for column in range(area.width)]
+        return self.kit.joined([(self.seen(_cell_of(area, *corner), place), corner) for corner in corners], (area.height, area.width))
+
+    def _is_known(self, place: RangeRef) -> bool:
+        return not self.blocks or not self.planes[place.sheet].owner[_cut(place)].any()
+
+    def _same_everywhere(self, area: Area, place: RangeRef) -> Value | None:
+        """Of a block of cells that hold one and the same simulated value: that value, where single cells of it are seen."""
+        whole = extent(area, place)
+        if not self.blocks or area.height * area.width > 1 or whole.size == 1:
+            return None
+        plane = self.planes[whole.sheet]
+        owner = plane.owner[_cut(whole)]
+        if whole.bottom > plane.height or whole.right > plane.width or not owner.flat[0] or not (owner == owner.flat[0]).all():
+            return None
+        value = self.blocks[int(owner.flat[0]) - 1].value
+        return value if value.shape == (1, 1, 1, 1) and not plane.pending[_cut(whole)].any() else None
 
     def scalars(self, place: RangeRef) -> list[Scalar]:
         """The known values of some cells, row by row."""
@@ -165,6 +189,12 @@ class Grid:
             return whole
         top, left = place.top - block.place.top, place.left - block.place.left
         return self.kit.part(whole, top, left, place.height, place.width)
+
+
+def _cell_of(area: Area, row: int, column: int) -> Area:
+    """One cell of an area, by its place there."""
+    top, left = evolve(area.top, at=area.top.at + row), evolve(area.left, at=area.left.at + column)
+    return Area(area.sheet, top, left, top, left)
 
 
 def _cut(place: RangeRef) -> tuple[slice, slice]:

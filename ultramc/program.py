@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ Known = NDArray[Any]
 EVERYTHING: Interval = (-math.inf, math.inf)
 LARGEST = float(np.finfo(np.float64).max)
 TRUE = np.ones((1, 1, 1, 1, 1), dtype=bool)
+MOST_SINGLE_CELLS = 16  # of an array that is not put together where it can be done without
 FALSE = np.zeros((1, 1, 1, 1, 1), dtype=bool)
 
 
@@ -552,6 +554,8 @@ class Builder:
         values = tuple(operand if isinstance(operand, (np.ndarray, Ref)) else constant(operand) for operand in operands)
         if values and not any(isinstance(value, Ref) for value in values):
             return self._fold(op, values, attributes)
+        if OPS[op].shape == "elementwise" and (split := self._cell_by_cell(op, values, attributes)) is not None:
+            return split
         simpler = _SIMPLER.get(op)
         if simpler is not None:
             result = simpler(*values)
@@ -567,6 +571,18 @@ class Builder:
             if verdict is not None:
                 return _everywhere(verdict, broadcast_shape([shape_of(value) for value in values]))
         return self.append(op, *values, **attributes)
+
+    def _cell_by_cell(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Operand | None:
+        """An elementwise op on short arrays of single cells: once for each cell, so that no array is put together for it."""
+        arrays = [value for value in values if shape_of(value)[2:] != (1, 1)]
+        parts = {id(value): self.single_cells(value) for value in arrays}
+        joins = [self.maker(value) for value in arrays]
+        if not arrays or None in parts.values() or len({join.attributes["size"] for join in joins if join is not None}) > 1:
+            return None
+        join = joins[0]
+        assert join is not None
+        rows = zip(*(parts.get(id(value)) or (value,) * len(join.operands) for value in values), strict=True)
+        return self.emit("join", *(self.emit(op, *row, **attributes) for row in rows), **join.attributes)
 
     def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
         """A value that a body is given at each step."""
@@ -611,10 +627,23 @@ class Builder:
         self._made[ref.index] = self.instructions[-1]
         return ref
 
+    def maker(self, value: Operand) -> Instruction | None:
+        """The instruction that made a value."""
+        return self._made.get(value.index) if isinstance(value, Ref) else None
+
     def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
         """The operands of the instruction that made a value, if it was this op."""
-        instruction = self._made.get(value.index) if isinstance(value, Ref) else None
+        instruction = self.maker(value)
         return instruction.operands if instruction is not None and instruction.op == op else None
+
+    def single_cells(self, value: Operand) -> tuple[Operand, ...] | None:
+        """The cells, row by row, of a short array that was joined of nothing but single ones."""
+        join = self.maker(value)
+        if join is None or join.op != "join" or len(join.operands) > MOST_SINGLE_CELLS:
+            return None
+        height, width = join.attributes["size"]
+        in_order = join.attributes["places"] == tuple((row, column) for row in range(height) for column in range(width))
+        return join.operands if in_order and all(shape_of(operand)[2:] == (1, 1) for operand in join.operands) else None
 
 
 Grow = Callable[[Builder, str, tuple[Operand | float, ...], Mapping[str, Any]], Operand]
@@ -664,8 +693,8 @@ class BodyBuilder(Builder):
         self.local.add(ref.index)
         return ref
 
-    def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
-        return super().made_by(op, value) or self._outer.made_by(op, value)
+    def maker(self, value: Operand) -> Instruction | None:
+        return super().maker(value) or self._outer.maker(value)
 
 
 def _identity(value: Operand) -> tuple[Any, ...]:
@@ -732,6 +761,9 @@ _SIMPLER: dict[str, Callable[..., Operand | None]] = {
 }
 
 
+# What a reduction does with two cells
+PAIRS = {"sum": "add", "product": "mul", "minimum": "min", "maximum": "max", "any": "or", "all": "and"}
+
 # What undoes an instruction just before: each rule gives the operand that the two come back to, or None.
 
 
@@ -764,8 +796,16 @@ def _undone_window(builder: Builder, values: tuple[Operand, ...], attributes: Ma
     return block[0] if block and shape_of(block[0]) == wanted == (*whole[2:], 1, 1) else None
 
 
-def _undone_reduction(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
-    return values[0] if shape_of(values[0])[2:] == (1, 1) else None
+def _undone_reduction(pair: str) -> Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], Operand | None]:
+    """One cell is what it comes to; and single cells are combined one by one, in their order."""
+
+    def undone(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+        if shape_of(values[0])[2:] == (1, 1):
+            return values[0]
+        cells = builder.single_cells(values[0])
+        return None if cells is None else reduce(lambda x, y: builder.emit(pair, x, y), cells)
+
+    return undone
 
 
 def _undone_near(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
@@ -783,7 +823,7 @@ _UNDONE: dict[str, Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], O
     "as_array": _undone_as_array,
     "window": _undone_window,
     "near": _undone_near,
-    **dict.fromkeys(("sum", "product", "minimum", "maximum"), _undone_reduction),
+    **{op: _undone_reduction(pair) for op, pair in PAIRS.items()},
 }
 
 
