@@ -45,6 +45,28 @@ Operand = Known | Ref
 
 
 @frozen(eq=False)
+class Segments:
+    """For each cell of a block of `rows` × `columns`, row by row, which elements of an array it sums: 0-based, ascending."""
+
+    rows: int
+    columns: int
+    elements: tuple[NDArray[np.intp], ...]
+
+    @classmethod
+    def of(cls, mask: Known) -> Segments:
+        """Those where a known mask (rows, columns, height, width, 1) holds."""
+        rows, columns = mask.shape[:2]
+        return cls(rows, columns, tuple(np.flatnonzero(part) for part in mask.reshape(rows * columns, -1)))
+
+    @property
+    def longest(self) -> int:
+        return max(each.size for each in self.elements)
+
+    def __str__(self) -> str:
+        return f"{sum(each.size for each in self.elements)} elements"
+
+
+@frozen(eq=False)
 class Growing(Ref):
     """The newest elements of arrays that grow by them at each step of a loop; `before`: those that are there before the first step."""
 
@@ -461,6 +483,9 @@ def interval_of_result(op: str, intervals: Sequence[Interval], shapes: Sequence[
         return interval
     if op == "sum":
         return _sum(intervals[0], math.prod(shapes[0][2:]))
+    if op == "segment_sum":
+        low, high = _sum(intervals[0], attributes["segments"].longest)
+        return min(0.0, low), max(0.0, high)
     if op in ("count", "search", "first_true", "last_true"):
         return -1.0, float(max(math.prod(shape[2:]) for shape in shapes))
     rule = INTERVALS.get(op)
@@ -778,6 +803,8 @@ def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, 
         return broadcast_shape(shapes)
     if rule == "reduce":
         return (*shapes[0][:2], 1, 1)
+    if rule == "segments":
+        return attributes["segments"].rows, attributes["segments"].columns, 1, 1
     if rule == "window":
         rows = attributes["rows"] if attributes["row_step"] else 1
         columns = attributes["columns"] if attributes["column_step"] else 1

@@ -366,6 +366,16 @@ def _join(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     return _each(shape, element)
 
 
+def _segment_sum(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
+    items, elements = operands[0].array(0, 0), a["segments"].elements
+
+    def element(r: int, c: int, h: int, w: int) -> Number:
+        chosen = [items[place] for place in elements[r * shape[1] + c].tolist()]
+        return REDUCTIONS["sum"](chosen) if chosen else 0.0
+
+    return _each(shape, element)
+
+
 def _gather(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     position, x = operands
 
@@ -412,6 +422,7 @@ _SHAPES: dict[str, Callable[[Shape, list[Cells], Mapping[str, Any]], Cells]] = {
     "as_array": _as_array,
     "join": _join,
     "gather": _gather,
+    "segment_sum": _segment_sum,
     "sort": _sort,
     "search": _search,
     "piecewise": _piecewise,

@@ -21,7 +21,7 @@ from ultramc.address import RangeRef
 from ultramc.distributions.chebyshev import Pieces, Quantile, approximated
 from ultramc.functions.kit import Texts
 from ultramc.ops import OPS
-from ultramc.program import Body, Builder, Operand, Program, Ref, Shape, Slot, along, constant, kind_of_operand, shape_of
+from ultramc.program import Body, Builder, Operand, Program, Ref, Segments, Shape, Slot, along, constant, kind_of_operand, shape_of
 from ultramc.sampling import Site, Tie
 from ultramc.values import ExcelError, Kind, Scalar
 
@@ -256,6 +256,14 @@ def _shapes() -> Iterator[Case]:
     yield Case("gather", "from what varies", (positions[..., :5], table))
     yield Case("gather", "tags", (spread(BLOCK, 7, low=0, high=9), TAGS.reshape(1, 1, 3, 3, 1)))
     yield Case("gather", "own array of each cell", (spread((1, 3, 2, 1), 5, low=0, high=6), spread(BLOCK_OF_ARRAYS, 5)))
+    chosen = np.arange(2 * 3 * 30).reshape(2, 3, 5, 6, 1) % 7 == 2
+    yield Case("segment_sum", "some elements", (table[..., :4],), {"segments": Segments.of(chosen)})
+    yield Case(
+        "segment_sum",
+        "one, none, NaN",
+        (table,),
+        {"segments": Segments.of(np.eye(3, 30, dtype=bool).reshape(3, 1, 5, 6, 1)[:2] & chosen[:, :1])},
+    )
     yield Case("sort", "array", (table,), note="NaN comes last")
     yield Case("sort", "block of arrays", (spread(BLOCK_OF_ARRAYS, 5),))
     ascending = fixed([-math.inf, -2.0, -2.0, 0.0, 0.5, 7.0], ARRAY)
