@@ -5,7 +5,7 @@ Regions are computed as blocks, and those that need each other as loops where th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -21,6 +21,7 @@ from ultramc.lowering import Lowering
 from ultramc.program import Builder, array_of
 from ultramc.recurrences import Direction, Loop, Member, directions_of
 from ultramc.schedule import Schedule
+from ultramc.syntax import Node
 from ultramc.values import ExcelError
 from ultramc.workbook import Workbook
 
@@ -87,6 +88,9 @@ class Calculation:
 
     def is_pending(self, place: RangeRef) -> bool:
         return self.grid.is_pending(place)
+
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        return self.lowering.live_nodes(tree, place)
 
     def region_at(self, cell: CellRef) -> Region:
         raise AssertionError(f"{cell} is pending and has no formula")

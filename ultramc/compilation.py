@@ -28,6 +28,7 @@ from ultramc.recurrences import Loop, Member
 from ultramc.references import extent, fixed_area, static_areas
 from ultramc.sampling import Site, Tie
 from ultramc.schedule import Schedule
+from ultramc.syntax import Node
 from ultramc.terms import Term
 
 Draw = Callable[[Builder, Callable[[], Probability]], Operand]  # what an input cell holds, from where its call site draws
@@ -281,6 +282,9 @@ class _Writer:
 
     def is_pending(self, place: RangeRef) -> bool:
         return self.grid.is_pending(place)
+
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        return self.lowering.live_nodes(tree, place)
 
     def region_at(self, cell: CellRef) -> Region:
         region = self.plan.graph.region_at(cell)

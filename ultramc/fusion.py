@@ -325,8 +325,8 @@ class _Writer:
         self._keep(instruction.result, self._at_step(instruction.operands[0]))
 
     def _reduction(self, instruction: Instruction) -> None:
-        op, start, _ = REDUCTIONS[instruction.op]
-        initial = _constant(start, instruction.result.kind)
+        op, _, _ = REDUCTIONS[instruction.op]
+        initial = initial_of(instruction.op, instruction.result.kind)
         so_far, following = (Ref(self.fresh(), SCALAR, instruction.result.kind) for _ in range(2))
         element = self._at_step(instruction.operands[0])
         self._body.append(Instruction(op, (so_far, element), (following,), instruction.cell))
@@ -345,6 +345,11 @@ class _Writer:
         kind = instruction.result.kind
         parameter = Ref(self.fresh(), SCALAR, kind)
         self._carries.append(_Carry(_constant(0, kind), parameter, value, instruction.result))
+
+
+def initial_of(op: str, kind: str) -> Known:
+    """What a reduction begins with."""
+    return _constant(REDUCTIONS[op][1], kind)
 
 
 def _constant(value: float, kind: str) -> Known:

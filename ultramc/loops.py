@@ -7,28 +7,35 @@ what members have at an earlier step is carried, and what is the same at every s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ultramc import folding
 from ultramc.address import RangeRef
 from ultramc.distributions.probability import Drawn, Probability
 from ultramc.functions.kit import Area, Edge, Kit, Unroll, Value, tag_of
+from ultramc.fusion import REDUCTIONS, initial_of
+from ultramc.ops import OPS
 from ultramc.program import (
     EVERYTHING,
     LARGEST,
+    TRUE,
     Body,
+    Builder,
+    Growing,
     Instruction,
     Interval,
     Operand,
     Ref,
     Shape,
     along,
+    constant,
     interval_of,
     interval_of_result,
     kind_of_operand,
+    narrowed,
     shape_of,
 )
 from ultramc.recurrences import Direction, Loop, Member, members
@@ -128,6 +135,8 @@ class Frame:
         self.now: dict[Member, Value] = {}
         self.carried: dict[Member, list[Carry]] = {}
         self.cuts: dict[object, tuple[Operand, Ref]] = {}
+        self.totals: list[tuple[Operand, Ref, Operand]] = []  # initial, parameter, next
+        self.kit.builder.grow = self.grow
 
     # What a formula sees
 
@@ -274,6 +283,94 @@ class Frame:
             cut |= {"rows": 1, "columns": count, "row_step": 0, "column_step": step}
         return value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut))
 
+    # Areas that grow with the steps
+
+    def grows(self, area: Area) -> bool:
+        """Whether each step adds to the area what it has not had before."""
+        return grows(area, self.direction)
+
+    def grown(self, area: Area, place: RangeRef) -> Value:
+        """The newest cells of a growing area, with those that it has before the first step."""
+        near, far = self.direction.edges(area)
+        side = near if self.direction.backwards else far
+        fixed = evolve(side, moves=True)
+        newest = self.seen(self._with_sides(area, fixed, fixed), place)
+        start = self.direction.start(place) - self.direction.span(place)[0] + side.at
+        rest = (start + 1, far.at) if self.direction.backwards else (near.at, start - 1)
+        before = self.outer.seen(self._with_sides(area, Edge(rest[0]), Edge(rest[1])), place) if rest[0] <= rest[1] else None
+        return self._growing(newest, before)
+
+    def _with_sides(self, area: Area, near: Edge, far: Edge) -> Area:
+        return _area(area.sheet, self.direction, (near, far), self.direction.other[0].edges(area))
+
+    def _growing(self, newest: Value, before: Value | None) -> Value:
+        kinds = newest.kinds | (before.kinds if before is not None else 0)
+        payload = self._grown(newest.payload, None if before is None else before.payload)
+        single = kinds.bit_length() - 1
+        if kinds == 1 << single:
+            return Value(payload, single, kinds)
+        return Value(payload, self._grown(tag_of(newest), None if before is None else tag_of(before)), kinds)
+
+    def _grown(self, newest: Operand, before: Operand | None) -> Growing:
+        builder = self.kit.builder
+        ref = newest if isinstance(newest, Ref) and newest.index in builder.local else builder.append("select", TRUE, newest, newest)
+        return Growing(ref.index, ref.shape, ref.kind, ref.interval, before)
+
+    def grow(self, builder: Builder, op: str, operands: Sequence[Operand | float], attributes: Mapping[str, Any]) -> Operand:
+        """What an op makes of growing arrays: another one, or a total that is carried on."""
+        if op == "count":
+            ones = self.grow(builder, "select", (*operands, constant(1.0), constant(0.0)), {})
+            return self._total("sum", ones, is_ordered=False)
+        if op in REDUCTIONS:
+            return self._total(op, operands[0], is_ordered=REDUCTIONS[op][2])
+        if OPS[op].shape != "elementwise":
+            raise Unroll
+        given = [operand if isinstance(operand, Growing) else self._invariant(operand) for operand in operands]
+        ref = builder.append(op, *given, **attributes)
+        befores = [operand.before if isinstance(operand, Growing) else operand for operand in given]
+        known = [operand for operand in befores if operand is not None]
+        before = self.outer_kit.emit(op, *known, **attributes) if len(known) == len(befores) else None
+        return Growing(ref.index, ref.shape, ref.kind, ref.interval, before)
+
+    def _invariant(self, operand: Operand | float) -> Operand:
+        """An operand that is one and the same for all elements."""
+        if not isinstance(operand, (Ref, np.ndarray)):
+            return constant(operand)
+        if isinstance(operand, np.ndarray) and operand.size > 1 and (operand == operand.flat[0]).all():
+            return operand[:1, :1, :1, :1]
+        if shape_of(operand)[2:] != (1, 1) or (isinstance(operand, Ref) and operand.index in self.kit.builder.local):
+            raise Unroll
+        return operand
+
+    def _total(self, op: str, array: Operand | float, *, is_ordered: bool) -> Operand:
+        assert isinstance(array, Growing)
+        if is_ordered and (self.direction.backwards or (array.shape[2:] != (1, 1) and not (self.direction.down and array.shape[2] == 1))):
+            raise Unroll
+        newest = Ref(array.index, array.shape, array.kind, array.interval)
+        shape = (*array.shape[:2], 1, 1)
+        kind = "number" if array.kind == "number" else array.kind
+        before = None if array.before is None else self.outer_kit.emit(op, array.before)
+        initial = initial_of(op, kind) if before is None else before
+        span = self._span_of_total(op, newest, before)
+        so_far = self.kit.builder.parameter(shape, kind, _hull((span, _span(initial))) if kind == "number" else EVERYTHING)
+        if is_ordered and array.shape[3] > 1:
+            width = array.shape[3]
+            joined = self.kit.emit("join", so_far, newest, size=(1, width + 1), places=((0, 0), (0, 1)))
+            following = self.kit.emit(op, joined)
+        else:
+            following = self.kit.emit(REDUCTIONS[op][0], so_far, self.kit.emit(op, newest))
+        self.totals.append((_stretched(self.outer_kit, initial, shape), so_far, following))
+        return narrowed(following, *span) if kind == "number" else following
+
+    def _span_of_total(self, op: str, newest: Ref, before: Operand | None) -> Interval:
+        (low, high), steps = newest.interval, self.loop.steps * newest.shape[2] * newest.shape[3]
+        start = (0.0, 0.0) if before is None else _span(before)
+        if op == "sum":
+            return start[0] + low * (steps if low < 0 else 1), start[1] + high * (steps if high > 0 else 1)
+        if op in ("minimum", "maximum"):
+            return newest.interval if before is None else _hull((newest.interval, start))
+        return EVERYTHING
+
     # What is cut along the steps
 
     def cut(self, value: Value) -> Value:
@@ -318,7 +415,7 @@ class Frame:
     def results(self) -> dict[Member, Value]:
         """Emit the loop. What each member holds at all steps."""
         instruction = self._instruction()
-        carried = sum(len(self._parts(carry.value)) for chain in self.carried.values() for carry in chain)
+        carried = instruction.attributes["carries"]
         results: list[Operand] = list(instruction.results)
         if folding.is_known(instruction):
             results = list(folding.results(instruction))
@@ -341,6 +438,10 @@ class Frame:
                 initials += self._parts(self._full(member, carry.initial, self.kinds[member], self.outer_kit))
                 following += self._parts(value)
                 parameters += [part for part in self._parts(carry.value) if isinstance(part, Ref)]
+        for initial, parameter, value in self.totals:
+            initials.append(initial)
+            following.append(value)
+            parameters.append(parameter)
         yields = [part for member, value in self.now.items() for part in self._parts(self._full(member, value, value.kinds))]
         cuts = list(self.cuts.values())
         body = Body((*parameters, *(ref for _, ref in cuts)), tuple(self.kit.builder.instructions), (*following, *yields))
@@ -377,6 +478,12 @@ class Frame:
         return _Intervals(self).run()
 
 
+def grows(area: Area, direction: Direction) -> bool:
+    """Whether each step along a direction adds to the area what it has not had before."""
+    near, far = direction.edges(area)
+    return near.moves and not far.moves if direction.backwards else not near.moves and far.moves
+
+
 def _span(operand: Operand) -> Interval:
     return interval_of(operand) if kind_of_operand(operand) == "number" else EVERYTHING
 
@@ -405,15 +512,17 @@ class _Intervals:
         chains = self.frame.carried
         state = {member: [interval_of(carry.initial.payload) for carry in chain] for member, chain in chains.items()}
         hull = {member: _hull(intervals) for member, intervals in state.items()}
+        totals = [(so_far, following) for _, so_far, following in self.frame.totals if so_far.kind == "number"]
+        self.found = {so_far.index: _span(initial) for initial, so_far, _ in self.frame.totals if so_far.kind == "number"}
         for _ in range(self.frame.loop.steps):
             following = self._step(state)
-            inside = True
-            for member, intervals in following.items():
-                inside &= _within(intervals[0], hull[member])
-                hull[member] = _hull((hull[member], intervals[0]))
-            if inside:
+            inside = all(_within(intervals[0], hull[member]) for member, intervals in following.items())
+            hull = {member: _hull((hull[member], intervals[0])) for member, intervals in following.items()}
+            steady = all(_within(self._interval(value), self.found[so_far.index]) for so_far, value in totals)
+            if inside and steady:
                 break
             state = following
+            self.found.update([(so_far.index, self._interval(value)) for so_far, value in totals])
         return hull
 
     def _step(self, state: Mapping[Member, Sequence[Interval]]) -> dict[Member, list[Interval]]:
@@ -423,16 +532,17 @@ class _Intervals:
                 self.found[carry.value.payload.index] = interval
         for instruction in self.frame.kit.builder.instructions:
             if instruction.result.kind == "number" and "body" not in instruction.attributes:
-                self.found[instruction.result.index] = interval_of_result(
-                    instruction.op,
-                    [self._interval(operand) for operand in instruction.operands],
-                    [shape_of(operand) for operand in instruction.operands],
-                    instruction.attributes,
-                )
+                self.found[instruction.result.index] = self._made(instruction)
         return {member: [self._interval(self.frame.now[member].payload), *intervals[:-1]] for member, intervals in state.items()}
 
+    def _made(self, instruction: Instruction) -> Interval:
+        intervals = [self._interval(operand) for operand in instruction.operands]
+        return interval_of_result(
+            instruction.op, intervals, [shape_of(operand) for operand in instruction.operands], instruction.attributes
+        )
+
     def _interval(self, operand: Operand) -> Interval:
-        known = interval_of(operand)
+        known = interval_of(operand) if kind_of_operand(operand) == "number" else EVERYTHING
         if not isinstance(operand, Ref) or operand.index not in self.found:
             return known
         low, high = self.found[operand.index]

@@ -8,7 +8,7 @@ since they may be thousands of levels deep.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import GeneratorType
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ultramc import functions, syntax
 from ultramc.address import CellRef, RangeRef
 from ultramc.distributions.probability import Drawn, Probability
-from ultramc.errors import UnsupportedFormula
+from ultramc.errors import FormulaError, UnsupportedFormula
 from ultramc.functions import Function
 from ultramc.functions.kit import (
     BLANK,
@@ -41,10 +41,10 @@ from ultramc.functions.kit import (
     tag_value,
 )
 from ultramc.graph import Graph
-from ultramc.grid import Grid
+from ultramc.grid import Grid, Pending
 from ultramc.loops import Frame, Source, StepDraws
 from ultramc.operators import arithmetic, compare, concatenate
-from ultramc.program import Interval, Operand, array_of, broadcast_shape, interval_of
+from ultramc.program import Interval, Operand, array_of, broadcast_shape, decided, interval_of
 from ultramc.references import extent, fixed_area
 from ultramc.syntax import Node
 from ultramc.terms import Term
@@ -122,10 +122,15 @@ class Call:
         """The cells of one area as an array."""
         if isinstance(area, Areas):
             raise UnsupportedFormula(f"{self.function} of several areas at once")
+        frame = self.lowering.source
+        if isinstance(frame, Frame) and frame.grows(area) and self.function in GROWING:
+            return frame.grown(self.lowering.clipped(area), self.place)
         return self.lowering.read(area, self.place)
 
     def read_alike(self, areas: Sequence[Area]) -> list[Value]:
         """Areas of one shape as arrays of one shape: all end where the longest one's used cells end."""
+        if self.function in GROWING and len(areas) > 1 and all(not area.steady for area in areas):
+            return [self.read(area) for area in areas]
         return self.lowering.read_alike(areas, self.place)
 
     def one(self, result: Result) -> Value:
@@ -282,6 +287,28 @@ class Lowering:
         return Value(self.kit.emit("snap", value.payload, addition[1], addition[2]), value.tag, value.kinds)
 
     _last_addition: tuple[Operand, Operand, Operand] | None = None
+
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        """The nodes of a tree without the branches that known conditions switch off for all cells of `place`."""
+        waiting = [tree]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            children = list(syntax.children(node))
+            if isinstance(node, syntax.Call) and node.name == "IF" and len(children) > 1:
+                verdict = self._verdict(children[0], place)
+                off = None if verdict is None else 2 if verdict else 1
+                children = [child for number, child in enumerate(children) if number != off]
+            waiting += reversed(children)
+
+    def _verdict(self, condition: Node, place: RangeRef) -> bool | None:
+        """What a condition says of all cells of `place` in every iteration; None where that is not known."""
+        scope, self.drew, self.volatile = Scope(place), False, False
+        try:
+            mask, errors = self.kit.to_mask(self.kit.settled(self.scalar(self.run(condition, scope), scope)))
+        except (Pending, Unroll, FormulaError):
+            return None
+        return None if self.drew or errors.kinds & ERROR else decided(mask)
 
     # the walk
 
@@ -700,6 +727,9 @@ DEEPEST_NAME = 64  # names that refer to names; Excel's own limit on nesting
 DEEPEST_CALL = 1_024  # LAMBDA calls within LAMBDA calls; Excel gives #NUM! where it runs out of stack
 MOST_EXPANSIONS = 100_000  # of defined names and LAMBDAs in one formula
 DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
+# Functions that need of an area that grows with the cell no more than its newest elements and what they made of the others
+_TOTALS = ("SUM", "SUMSQ", "PRODUCT", "AVERAGE", "MIN", "MAX", "COUNT", "COUNTA", "SUMPRODUCT", "AND", "OR")
+GROWING = frozenset((*_TOTALS, "SUMIF", "SUMIFS", "AVERAGEIF", "AVERAGEIFS"))
 
 
 def _is_subtotal(node: Node) -> bool:

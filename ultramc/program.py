@@ -45,6 +45,13 @@ Operand = Known | Ref
 
 
 @frozen(eq=False)
+class Growing(Ref):
+    """The newest elements of arrays that grow by them at each step of a loop; `before`: those that are there before the first step."""
+
+    before: Operand | None = None
+
+
+@frozen(eq=False)
 class Instruction:
     op: str
     operands: tuple[Operand, ...]
@@ -544,9 +551,9 @@ class Builder:
         """An instruction as it stands, made elsewhere."""
         self.instructions.append(instruction)
 
-    def inside(self) -> _BodyBuilder:
+    def inside(self) -> BodyBuilder:
         """A builder for a body: same numbering, its own instructions."""
-        return _BodyBuilder(self)
+        return BodyBuilder(self)
 
     def fresh(self) -> int:
         self._next += 1
@@ -579,16 +586,31 @@ class Builder:
         return instruction.operands if instruction is not None and instruction.op == op else None
 
 
-class _BodyBuilder(Builder):
-    """What is the same at every step is emitted outside. `local` are the results and parameters that are not."""
+Grow = Callable[[Builder, str, tuple[Operand | float, ...], Mapping[str, Any]], Operand]
+
+
+def _cannot_grow(builder: Builder, op: str, operands: tuple[Operand | float, ...], attributes: Mapping[str, Any]) -> Operand:
+    raise ValueError(f"{op} of a growing array outside the loop where it grows")
+
+
+class BodyBuilder(Builder):
+    """What is the same at every step is emitted outside. `local` are the results and parameters that are not.
+
+    `grow` emits what has a `Growing` operand.
+    """
+
+    grow: Grow
 
     def __init__(self, outer: Builder) -> None:
         super().__init__()
         self.cell = outer.cell
         self.local: set[int] = set()
+        self.grow = _cannot_grow
         self._outer = outer
 
     def emit(self, op: str, *operands: Operand | float, **attributes: Any) -> Operand:
+        if any(isinstance(operand, Growing) for operand in operands):
+            return self.grow(self, op, operands, attributes)
         if not operands or any(isinstance(operand, Ref) and operand.index in self.local for operand in operands):
             return super().emit(op, *operands, **attributes)
         self._outer.cell = self.cell

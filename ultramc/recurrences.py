@@ -89,10 +89,11 @@ SPLITS = DIRECTIONS[:2]  # into columns, into rows
 
 @frozen(eq=False)
 class Member:
-    """Cells of one region."""
+    """Cells of one region; `alone` where nothing larger than the cell can be computed as one."""
 
     region: Region
     place: RangeRef
+    alone: bool = False
 
 
 @frozen(eq=False)
@@ -210,7 +211,7 @@ def split(member: Member, direction: Direction) -> list[Member]:
 
 
 def cells_of(member: Member) -> Iterator[Member]:
-    return (Member(member.region, RangeRef.of(cell)) for cell in member.place.cells())
+    return (Member(member.region, RangeRef.of(cell), alone=True) for cell in member.place.cells())
 
 
 def strips(group: Sequence[Member], found: Sequence[Need]) -> list[Piece] | None:

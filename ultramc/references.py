@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from attrs import frozen
 
 from ultramc import syntax
@@ -146,13 +148,19 @@ def extent(area: Area, place: RangeRef) -> RangeRef:
     )
 
 
-def static_areas(resolver: Resolver, tree: Node, place: RangeRef) -> list[Area]:
-    """The areas that a formula names in its text, names expanded. Those that OFFSET or INDIRECT compute are not among them."""
+Walk = Callable[[Node], Iterable[Node]]
+
+
+def static_areas(resolver: Resolver, tree: Node, place: RangeRef, walk: Walk = syntax.walk) -> list[Area]:
+    """The areas that a formula names in its text, names expanded. Those that OFFSET or INDIRECT compute are not among them.
+
+    `walk` gives the nodes of a tree that count.
+    """
     areas: list[Area] = []
     expanded: set[str] = set()
     waiting = [tree]
     while waiting:
-        for node in syntax.walk(waiting.pop()):
+        for node in walk(waiting.pop()):
             match node:
                 case Reference() if node.sheets is None or node.sheets.book is None:
                     areas += _parts(resolver.reference(node, place))

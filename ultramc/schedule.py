@@ -7,6 +7,7 @@ are worked out cell by cell, each when it is first needed, so that a circle whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from attrs import define, field
@@ -15,9 +16,10 @@ from ultramc.address import CellRef, RangeRef
 from ultramc.functions.kit import Area, Unroll
 from ultramc.graph import Graph, Region
 from ultramc.grid import Pending
-from ultramc.loops import Peel
-from ultramc.recurrences import SPLITS, Loop, Member, Piece, cells_of, members, pieces_of, split
+from ultramc.loops import Peel, grows
+from ultramc.recurrences import DIRECTIONS, SPLITS, Direction, Loop, Member, Piece, cells_of, members, pieces_of, split
 from ultramc.references import extent, fixed_area, static_areas
+from ultramc.syntax import Node
 
 IN_NO_DIRECTION = "cells that need each other in no one direction"
 DIFFERENT_VIEWS = "its cells do not see areas of one shape, or not the same known values where one is asked for"
@@ -36,6 +38,9 @@ class Worker(Protocol):
         """Is told of pieces that wait for each other."""
 
     def is_pending(self, place: RangeRef) -> bool: ...
+
+    def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
+        """The nodes of a formula that are not switched off for all cells of `place`."""
 
     def region_at(self, cell: CellRef) -> Region:
         """The region of a cell that nobody ordered, but somebody reads."""
@@ -104,7 +109,7 @@ class Schedule:
     def _singly(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces; cells that are there because nothing larger can be are remembered."""
         for piece in pieces:
-            if isinstance(piece, Member) and piece.place.size == 1 < piece.region.place.size:
+            if isinstance(piece, Member) and piece.alone and piece.region.place.size > 1:
                 self.unrolled[piece.place] = IN_NO_DIRECTION
             yield piece
 
@@ -113,7 +118,7 @@ class Schedule:
         if tree is None:
             return []
         try:
-            return static_areas(self.graph.resolver, tree, place)
+            return static_areas(self.graph.resolver, tree, place, partial(self.worker.live_nodes, place=place))
         except Unroll:
             cells = [RangeRef.of(cell) for cell in place.cells()]
             return [fixed_area(extent(area, cell)) for cell in cells for area in static_areas(self.graph.resolver, tree, cell)]
@@ -131,9 +136,25 @@ class Schedule:
                 self._demand(pending.cells)
                 continue
             except Unroll as reason:
-                self._split(str(reason) or DIFFERENT_VIEWS)
-                continue
+                if not self._as_loop(member):
+                    self._split(str(reason) or DIFFERENT_VIEWS)
+                    continue
             self._pop()
+
+    def _as_loop(self, member: Member) -> bool:
+        """Whether areas that grow along a direction let the member be computed as a loop."""
+        if member.place.size == 1 or member.region.is_array:
+            return False
+        areas = self._areas(member)
+        return any(self._loops(member, direction) for direction in DIRECTIONS if any(grows(area, direction) for area in areas))
+
+    def _loops(self, member: Member, direction: Direction) -> bool:
+        first, last = direction.span(member.place)
+        try:
+            self.worker.attempt_loop(Loop(direction, last - first + 1, (member,)))
+        except (Unroll, Pending, Peel):
+            return False
+        return True
 
     def _split(self, reason: str) -> None:
         """What cannot be worked out as one block is taken in lines, if the first of these can be, or in cells."""

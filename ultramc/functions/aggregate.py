@@ -33,7 +33,7 @@ from ultramc.functions.kit import (
     tag_value,
 )
 from ultramc.lowering import Call, Result, Steps
-from ultramc.program import LARGEST, TRUE, Operand, broadcast_shape, constant, decided, narrowed, shape_of
+from ultramc.program import LARGEST, TRUE, Growing, Operand, broadcast_shape, constant, decided, narrowed, shape_of
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Kind
@@ -83,9 +83,12 @@ def how_many(kit: Kit, parts: Sequence[Value], kinds: int = NUMBER) -> Operand:
 def _count(kit: Kit, part: Value, kinds: int) -> Operand:
     mask = kit.is_kind(part, kinds)
     verdict = decided(mask)
-    cells = part.shape[2] * part.shape[3]
-    if verdict is not None:
-        return constant(float(cells) if verdict else 0.0)
+    if verdict is False:
+        return constant(0.0)
+    if verdict and isinstance(part.payload, Growing):
+        return kit.emit("count", kit.emit("or", kit.emit("is_finite", part.payload), TRUE))
+    if verdict:
+        return constant(float(part.shape[2] * part.shape[3]))
     return kit.emit("count", kit.stretch(mask, *part.shape[2:]))
 
 

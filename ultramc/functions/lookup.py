@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ultramc import syntax
 from ultramc.address import MAX_COLUMN, MAX_ROW, RangeRef, column_letters, quoted
@@ -20,12 +20,13 @@ from ultramc.functions.logic import with_errors
 from ultramc.lowering import Call, Result, Steps
 from ultramc.operators import comparison
 from ultramc.parser import parse
-from ultramc.program import FALSE, Known, Operand, constant, decided
+from ultramc.program import FALSE, Known, Operand, constant, decided, interval_of
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Scalar
 
 WIDEST_COMPARISON = 4_000_000
+MOST_REACHED = 4_096  # cells that OFFSET may reach by simulated numbers
 
 EXACT, BELOW, ABOVE, WILDCARD = 0, -1, 1, 2  # XMATCH's match modes
 
@@ -476,13 +477,15 @@ def _offset(call: Call, source: Result, rows: Value, columns: Value, height: Val
     kit = call.kit
     arguments = [value for value in (rows, columns, height, width) if value is not None]
     errors = kit.error_tag(arguments)
-    if errors.kinds & ERROR:
-        return _known_error(errors)
     if not isinstance(source, Area):
         return kit.error(ExcelError.VALUE)
-    down, across = int(call.constant(rows, "offset")), int(call.constant(columns, "offset"))
+    if errors.kinds & ERROR and errors.known:
+        return _known_error(errors)
     tall = source.height if height is None else int(call.constant(height, "height"))
     wide = source.width if width is None else int(call.constant(width, "width"))
+    if not (rows.known and columns.known) and source.steady and min(tall, wide) > 0:
+        return with_errors(kit, _offset_value(call, source, (rows, columns), (tall, wide)), errors)
+    down, across = int(call.constant(rows, "offset")), int(call.constant(columns, "offset"))
     if not source.steady or 0 in (tall, wide):
         if call.place.size > 1 and not source.steady:
             raise Unroll
@@ -490,6 +493,54 @@ def _offset(call: Call, source: Result, rows: Value, columns: Value, height: Val
     top, bottom = _moved(source.top, down, tall)
     left, right = _moved(source.left, across, wide)
     return _inside(call, Area(source.sheet, top, left, bottom, right))
+
+
+@frozen
+class _Line:
+    """Where OFFSET may begin along one axis: how far from its reference, and how far at the least and the most."""
+
+    offset: Operand
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, call: Call, offset: Value, edge: Edge, used: int) -> _Line:
+        whole = call.kit.emit("trunc", offset.payload)
+        low, high = interval_of(whole)
+        if low < 1 - edge.at and edge.moves:
+            raise Unroll
+        least = int(max(low, 1 - edge.at))
+        return cls(whole, least, max(least, int(min(high, used - edge.at))))
+
+    def from_least(self, kit: Kit) -> Operand:
+        return kit.emit("sub", self.offset, float(self.least))
+
+
+def _offset_value(call: Call, source: Area, offsets: tuple[Value, Value], size: tuple[int, int]) -> Value:
+    """OFFSET by simulated numbers: taken from the block of all cells that it may reach. Cells beyond the used ones are blank."""
+    kit, grid = call.kit, call.lowering.grid
+    down, across = _Line.of(call, offsets[0], source.top, grid.bottom), _Line.of(call, offsets[1], source.left, grid.right)
+    (top, bottom), (left, right) = _reached(source.top, down, size[0]), _reached(source.left, across, size[1])
+    area = Area(source.sheet, top, left, bottom, right)
+    if area.height * area.width > MOST_REACHED:
+        raise call.refuse(f"by simulated numbers may reach {area.height * area.width:,} cells; {MOST_REACHED:,} are supported")
+    call.lowering.reads.append(extent(area, call.place))
+    array = call.lowering.source.seen(area, call.place)
+    row = kit.emit("add", down.from_least(kit), _steps(size[0], 1, axis=2))
+    column = kit.emit("add", across.from_least(kit), _steps(size[1], 1, axis=3))
+    found = take(kit, array, kit.emit("add", kit.emit("mul", row, float(area.width)), column))
+    beyond = _beyond(kit, row, column, (area.height, area.width))
+    found = found if decided(beyond) is False else kit.choose(beyond, kit.blank(), found)
+    off_sheet = kit.emit("or", _off_sheet(kit, down, source.top, MAX_ROW), _off_sheet(kit, across, source.left, MAX_COLUMN))
+    return overridden(kit, found, off_sheet, ExcelError.REF)
+
+
+def _reached(edge: Edge, line: _Line, length: int) -> tuple[Edge, Edge]:
+    return Edge(edge.at + line.least, edge.moves), Edge(edge.at + line.most + length - 1, edge.moves)
+
+
+def _off_sheet(kit: Kit, line: _Line, edge: Edge, limit: int) -> Operand:
+    return kit.emit("or", kit.emit("less", line.offset, float(1 - edge.at)), kit.emit("less", float(limit - edge.at), line.offset))
 
 
 def _known_error(errors: Value) -> Value:
