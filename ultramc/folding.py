@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from ultramc.engines import array
 from ultramc.program import Body, Instruction, Known, Operand, Ref
 
 Values = dict[int, Known]
+Work = Callable[[Values], None]
 
 
 def is_known(instruction: Instruction) -> bool:
@@ -31,64 +34,101 @@ def _defined(instruction: Instruction) -> set[int]:
 
 def results(instruction: Instruction) -> tuple[Known, ...]:
     """Of an instruction that `is_known`. Call it under ``numpy.errstate(all="ignore")``."""
-    return tuple(_results(instruction, {}))
+    values: Values = {}
+    _work(instruction)(values)
+    return tuple(values[ref.index] for ref in instruction.results)
 
 
-def _results(instruction: Instruction, values: Values) -> Sequence[Known]:
-    operands = [_known(operand, values) for operand in instruction.operands]
-    if instruction.op in _SPECIAL:
-        return _SPECIAL[instruction.op](instruction.attributes, operands, values)
-    return [array.implementation(instruction.op)(*operands, **instruction.attributes)]
+def _work(instruction: Instruction) -> Work:
+    """What puts an instruction's results among the values."""
+    if instruction.op in _WITH_BODY:
+        return _WITH_BODY[instruction.op](instruction)
+    function, index = _function(instruction), instruction.result.index
+    read = [_reader(operand) for operand in instruction.operands]
+    if len(read) == 2:
+        first, second = read
+
+        def pair(values: Values) -> None:
+            values[index] = function(first(values), second(values))
+
+        return pair
+
+    def work(values: Values) -> None:
+        values[index] = function(*[each(values) for each in read])
+
+    return work
 
 
-def _known(operand: Operand, values: Values) -> Known:
-    return values[operand.index] if isinstance(operand, Ref) else operand
+def _function(instruction: Instruction) -> Callable[..., Known]:
+    attributes = instruction.attributes
+    if instruction.op == "scalar_call":
+        return lambda *operands: scalar_call(attributes, operands, 1)
+    function = array.implementation(instruction.op)
+    return partial(function, **attributes) if attributes else function
 
 
-def _step(body: Body, parameters: Sequence[Known], values: Values) -> list[Known]:
-    inner = dict(values)
-    inner.update((ref.index, value) for ref, value in zip(body.parameters, parameters, strict=True))
-    for instruction in body.instructions:
-        inner.update((ref.index, value) for ref, value in zip(instruction.results, _results(instruction, inner), strict=True))
-    return [_known(operand, inner) for operand in body.results]
+def _reader(operand: Operand) -> Callable[[Values], Known]:
+    return itemgetter(operand.index) if isinstance(operand, Ref) else lambda values: operand
 
 
-def _loop(attributes: dict[str, Any], operands: Sequence[Known], values: Values) -> Sequence[Known]:
-    carries, axis, steps = attributes["carries"], attributes["axis"], attributes["steps"]
-    carried, cuts = list(operands[:carries]), operands[carries:]
-    order = range(steps)[::-1] if attributes.get("reverse") else range(steps)
-    yields: list[list[Known]] = []
-    for step in order:
-        found = _step(attributes["body"], [*carried, *(_slice(cut, axis, step) for cut in cuts)], values)
-        carried = found[:carries]
-        yields.append(found[carries:])
-    if attributes.get("reverse"):
-        yields.reverse()
-    return [*carried, *(np.concatenate(parts, axis=axis) for parts in zip(*yields, strict=True))]
+def _loop(instruction: Instruction) -> Work:
+    attributes, body = instruction.attributes, instruction.attributes["body"]
+    carries, axis, steps, reverse = attributes["carries"], attributes["axis"], attributes["steps"], attributes.get("reverse")
+    given = [_reader(operand) for operand in instruction.operands]
+    parameters = [ref.index for ref in body.parameters]
+    inner = [_work(each) for each in body.instructions]
+    made = [_reader(operand) for operand in body.results]
+
+    def work(values: Values) -> None:
+        state = [read(values) for read in given[:carries]]
+        cuts = [_slices(read(values), axis, steps) for read in given[carries:]]
+        yields: list[list[Known]] = [[] for _ in made[carries:]]
+        for step in range(steps)[::-1] if reverse else range(steps):
+            values.update(zip(parameters, (*state, *(cut[step] for cut in cuts)), strict=True))
+            for each in inner:
+                each(values)
+            state = [read(values) for read in made[:carries]]
+            for rows, read in zip(yields, made[carries:], strict=True):
+                rows.append(read(values))
+        joined = (np.concatenate(rows[::-1] if reverse else rows, axis=axis) for rows in yields)
+        values.update(zip((ref.index for ref in instruction.results), (*state, *joined), strict=True))
+
+    return work
 
 
-def _slice(cut: Known, axis: int, step: int) -> Known:
-    at = step if cut.shape[axis] > 1 else 0
-    return cut[at : at + 1] if axis == 0 else cut[:, at : at + 1]
+def _slices(cut: Known, axis: int, steps: int) -> list[Known]:
+    if cut.shape[axis] == 1:
+        return [cut] * steps
+    return np.split(cut, steps, axis=axis)
 
 
-def _repeat(attributes: dict[str, Any], operands: Sequence[Known], values: Values) -> Sequence[Known]:
-    state = list(operands)
-    done = np.zeros(np.broadcast_shapes(*(operand.shape for operand in operands)), dtype=bool)
-    for _ in range(attributes["limit"]):
-        if done.all():
-            break
-        *following, finished = _step(attributes["body"], state, values)
-        state = [np.where(done, old, new) for old, new in zip(state, following, strict=True)]
-        done = done | finished
-    return [*state, done]
+def _repeat(instruction: Instruction) -> Work:
+    body, limit = instruction.attributes["body"], instruction.attributes["limit"]
+    given = [_reader(operand) for operand in instruction.operands]
+    inner = [_work(each) for each in body.instructions]
+    made = [_reader(operand) for operand in body.results]
+
+    def work(values: Values) -> None:
+        state = [read(values) for read in given]
+        done = np.zeros(np.broadcast_shapes(*(part.shape for part in state)), dtype=bool)
+        for _ in range(limit):
+            if done.all():
+                break
+            values.update(zip((ref.index for ref in body.parameters), state, strict=True))
+            for each in inner:
+                each(values)
+            *following, finished = [read(values) for read in made]
+            state = [np.where(done, old, new) for old, new in zip(state, following, strict=True)]
+            done = done | finished
+        values.update(zip((ref.index for ref in instruction.results), (*state, done), strict=True))
+
+    return work
 
 
-def _scalar_call(attributes: dict[str, Any], operands: Sequence[Known], values: Values) -> Sequence[Known]:
-    return [scalar_call(attributes, operands, 1)]
+_WITH_BODY: dict[str, Callable[[Instruction], Work]] = {"loop": _loop, "repeat": _repeat}
 
 
-def scalar_call(attributes: dict[str, Any], operands: Sequence[Known], count: int) -> Known:
+def scalar_call(attributes: Mapping[str, Any], operands: Sequence[Known], count: int) -> Known:
     """A Python function of each element: payload or tag of what it returns, as the attribute `part` says."""
     from ultramc.functions.kit import Kit, Value, called, tag_of
     from ultramc.program import Builder
@@ -101,6 +141,3 @@ def scalar_call(attributes: dict[str, Any], operands: Sequence[Known], count: in
     value = kit.from_scalars(found, (1, 1, 1, len(found)))
     chosen = tag_of(value) if attributes.get("part") == "tag" else value.payload
     return np.broadcast_to(np.asarray(chosen), (1, 1, 1, len(found), 1)).reshape(shape)
-
-
-_SPECIAL = {"loop": _loop, "repeat": _repeat, "scalar_call": _scalar_call}

@@ -19,7 +19,20 @@ from attrs import frozen
 
 ResultKind = Literal["number", "mask", "tag", "same"]
 ShapeRule = Literal[
-    "elementwise", "reduce", "window", "transpose", "join", "gather", "search", "sort", "tied", "source", "scalar_call", "repeat", "loop"
+    "elementwise",
+    "reduce",
+    "segments",
+    "window",
+    "transpose",
+    "join",
+    "gather",
+    "search",
+    "sort",
+    "tied",
+    "source",
+    "scalar_call",
+    "repeat",
+    "loop",
 ]
 
 
@@ -154,6 +167,14 @@ _ROWS: tuple[tuple[str, int | None, ResultKind, ShapeRule, float, str], ...] = (
     ("count", 1, "number", "reduce", EXACT, "how many hold"),
     ("first_true", 1, "number", "reduce", EXACT, "the 0-based position of the first that holds, row by row; -1 where none does"),
     ("last_true", 1, "number", "reduce", EXACT, "the 0-based position of the last that holds; -1 where none does"),
+    (
+        "segment_sum",
+        1,
+        "number",
+        "segments",
+        EXACT,
+        "for each cell of a block the sum of the elements that the attribute `segments` names for it, left to right; 0 where it names none",
+    ),
     ("first_error_of", 1, "tag", "reduce", EXACT, "the first tag that is an error, row by row; number where none is"),
     # shape
     (

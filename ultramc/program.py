@@ -45,6 +45,28 @@ Operand = Known | Ref
 
 
 @frozen(eq=False)
+class Segments:
+    """For each cell of a block of `rows` × `columns`, row by row, which elements of an array it sums: 0-based, ascending."""
+
+    rows: int
+    columns: int
+    elements: tuple[NDArray[np.intp], ...]
+
+    @classmethod
+    def of(cls, mask: Known) -> Segments:
+        """Those where a known mask (rows, columns, height, width, 1) holds."""
+        rows, columns = mask.shape[:2]
+        return cls(rows, columns, tuple(np.flatnonzero(part) for part in mask.reshape(rows * columns, -1)))
+
+    @property
+    def longest(self) -> int:
+        return max(each.size for each in self.elements)
+
+    def __str__(self) -> str:
+        return f"{sum(each.size for each in self.elements)} elements"
+
+
+@frozen(eq=False)
 class Growing(Ref):
     """The newest elements of arrays that grow by them at each step of a loop; `before`: those that are there before the first step."""
 
@@ -78,7 +100,9 @@ class Body:
     loop, attributes `body`, `steps`, `carries`, `axis`: operands are `carries` initial values, then arrays that are
     cut into steps along `axis` (0: block rows, 1: block columns). Parameters are the carried values and the cuts;
     results are the next carried values and what the step yields. The loop's results are the last carried values
-    and the yields, joined along the axis.
+    and the yields, joined along the axis. Any operand may be a body result: a parameter (so a carry moves on to the
+    next one, and what was computed two steps before is at hand), the same value twice, a value from outside, a constant.
+    With `reverse` (absent: False) steps run from the last cut to the first, and yields lie where their cuts do.
 
     repeat, attributes `body`, `limit`: operands are the initial state; parameters the state; results the next state
     and a mask. A lane (one iteration of one cell) is frozen once its mask holds. The results are the last state and,
@@ -113,6 +137,10 @@ class Program:
         for instruction in _all_instructions(self.instructions):
             found.setdefault(instruction.op, instruction)
         return found
+
+    def makers(self) -> dict[int, Instruction]:
+        """What makes each value, bodies included; their parameters nobody makes."""
+        return {ref.index: each for each in _all_instructions(self.instructions) for ref in each.results}
 
     def sites(self) -> tuple[Site, ...]:
         """All call sites, bodies included: one for each cell of the blocks that draw."""
@@ -455,6 +483,9 @@ def interval_of_result(op: str, intervals: Sequence[Interval], shapes: Sequence[
         return interval
     if op == "sum":
         return _sum(intervals[0], math.prod(shapes[0][2:]))
+    if op == "segment_sum":
+        low, high = _sum(intervals[0], attributes["segments"].longest)
+        return min(0.0, low), max(0.0, high)
     if op in ("count", "search", "first_true", "last_true"):
         return -1.0, float(max(math.prod(shape[2:]) for shape in shapes))
     rule = INTERVALS.get(op)
@@ -772,6 +803,8 @@ def result_shape(op: str, operands: Sequence[Operand], attributes: Mapping[str, 
         return broadcast_shape(shapes)
     if rule == "reduce":
         return (*shapes[0][:2], 1, 1)
+    if rule == "segments":
+        return attributes["segments"].rows, attributes["segments"].columns, 1, 1
     if rule == "window":
         rows = attributes["rows"] if attributes["row_step"] else 1
         columns = attributes["columns"] if attributes["column_step"] else 1

@@ -272,13 +272,13 @@ class Interpreter:
         attributes = instruction.attributes
         carries, axis = attributes["carries"], attributes["axis"]
         carried, cut = operands[:carries], operands[carries:]
-        steps: list[list[Cells]] = []
-        for step in range(attributes["steps"]):
+        steps = range(attributes["steps"])
+        yields: dict[int, list[Cells]] = {}
+        for step in reversed(steps) if attributes.get("reverse") else steps:
             slices = [_slice(part, axis, step) for part in cut]
             results = self._body(attributes["body"], [*carried, *slices], values)
-            carried = results[:carries]
-            steps.append(results[carries:])
-        joined = [_stacked([results[index] for results in steps], axis) for index in range(len(steps[0]))]
+            carried, yields[step] = results[:carries], results[carries:]
+        joined = [_stacked(list(parts), axis) for parts in zip(*(yields[step] for step in steps), strict=True)]
         return [*carried, *joined]
 
     def _repeat(self, instruction: Instruction, operands: list[Cells], values: dict[int, Cells]) -> list[Cells]:
@@ -366,6 +366,16 @@ def _join(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     return _each(shape, element)
 
 
+def _segment_sum(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
+    items, elements = operands[0].array(0, 0), a["segments"].elements
+
+    def element(r: int, c: int, h: int, w: int) -> Number:
+        chosen = [items[place] for place in elements[r * shape[1] + c].tolist()]
+        return REDUCTIONS["sum"](chosen) if chosen else 0.0
+
+    return _each(shape, element)
+
+
 def _gather(shape: Shape, operands: list[Cells], a: Mapping[str, Any]) -> Cells:
     position, x = operands
 
@@ -412,6 +422,7 @@ _SHAPES: dict[str, Callable[[Shape, list[Cells], Mapping[str, Any]], Cells]] = {
     "as_array": _as_array,
     "join": _join,
     "gather": _gather,
+    "segment_sum": _segment_sum,
     "sort": _sort,
     "search": _search,
     "piecewise": _piecewise,

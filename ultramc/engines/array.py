@@ -162,6 +162,21 @@ def _left_to_right(operator: str) -> Callable[..., Array]:
     return reduce
 
 
+def _segment_sum(xp: Any, x: Array, *, segments: Any) -> Array:
+    flat = x.reshape(-1, x.shape[4])
+    sums = [_total(xp, flat, elements) for elements in segments.elements]
+    return xp.stack(sums).reshape(segments.rows, segments.columns, 1, 1, x.shape[4])
+
+
+def _total(xp: Any, flat: Array, elements: Array) -> Array:
+    if not elements.size:
+        return xp.zeros_like(flat[0])
+    total = flat[elements[0]]
+    for element in elements[1:]:
+        total = total + flat[element]
+    return total
+
+
 def _minimum(xp: Any, x: Array) -> Array:
     return xp.min(x, axis=CELLS, keepdims=True)
 
@@ -312,6 +327,7 @@ EXPRESSIONS: dict[str, Callable[..., Array]] = {
     "piecewise": _piecewise,
     "sum": _left_to_right("add"),
     "product": _left_to_right("multiply"),
+    "segment_sum": _segment_sum,
     "minimum": _minimum,
     "maximum": _maximum,
     "any": _any,

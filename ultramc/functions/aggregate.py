@@ -33,7 +33,7 @@ from ultramc.functions.kit import (
     tag_value,
 )
 from ultramc.lowering import Call, Result, Steps
-from ultramc.program import LARGEST, TRUE, Growing, Operand, broadcast_shape, constant, decided, narrowed, shape_of
+from ultramc.program import LARGEST, TRUE, Growing, Known, Operand, Segments, broadcast_shape, constant, decided, narrowed, shape_of
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Kind
@@ -274,7 +274,16 @@ def _over(call: Call, values: Area | None, pairs: list[Argumented] | None, finis
     if pairs is None or values is None:
         return call.kit.error(ExcelError.VALUE)
     *arrays, chosen = call.read_alike([*(area for area, _ in pairs), values])
-    return finish(call.kit, [selected(call.kit, chosen, _matches(call.kit, arrays, pairs))])
+    mask = _matches(call.kit, arrays, pairs)
+    if finish is _summed and isinstance(mask, np.ndarray) and not chosen.known and chosen.shape[:2] == (1, 1) and not chosen.kinds & ERROR:
+        return _segment_sum(call.kit, chosen, mask)
+    return finish(call.kit, [selected(call.kit, chosen, mask)])
+
+
+def _segment_sum(kit: Kit, value: Value, mask: Known) -> Value:
+    """Which cells count is known: only these are added."""
+    full = np.broadcast_to(mask, (*mask.shape[:2], *value.shape[2:], 1))
+    return Value(kit.emit("segment_sum", kit.stretch(filled(kit, value, 0.0), *value.shape[2:]), segments=Segments.of(full)))
 
 
 def _summed(kit: Kit, parts: list[Value]) -> Value:
