@@ -33,6 +33,7 @@ from ultramc.program import (
     Ref,
     Shape,
     along,
+    broadcast_shape,
     constant,
     decided,
     interval_of,
@@ -353,9 +354,10 @@ class Frame:
         if is_ordered and (self.direction.backwards or (array.shape[2:] != (1, 1) and not (self.direction.down and array.shape[2] == 1))):
             raise Unroll
         newest = Ref(array.index, array.shape, array.kind, array.interval)
-        shape = (*array.shape[:2], 1, 1)
         kind = "number" if array.kind == "number" else array.kind
         before = None if array.before is None else self.outer_kit.emit(op, array.before)
+        shape = newest.shape if before is None else broadcast_shape([newest.shape, shape_of(before)])
+        shape = (*shape[:2], 1, 1)
         initial = initial_of(op, kind) if before is None else before
         span = self._span_of_total(op, newest, before)
         so_far = self.builder.parameter(shape, kind, _hull((span, _span(initial))) if kind == "number" else EVERYTHING)
