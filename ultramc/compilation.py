@@ -6,6 +6,7 @@ cell; it is needed if an output reads it, directly or not. What is both is lower
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from functools import partial, reduce
 
@@ -33,6 +34,7 @@ from ultramc.terms import Term
 
 Draw = Callable[[Builder, Callable[[], Probability]], Operand]  # what an input cell holds, from where its call site draws
 Masks = dict[str, NDArray[np.bool_]]
+MOST_NAMED = 10  # cells
 
 
 @frozen(eq=False)
@@ -47,6 +49,17 @@ class Compiled:
     looped: int
     unrolled: Mapping[RangeRef, str]
     grid: Grid = field(repr=False)
+
+    def __str__(self) -> str:
+        """The program, and which cells were taken one by one, and why."""
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for place, reason in self.unrolled.items():
+            by_reason[reason].append(str(place))
+        alone = [
+            f"one by one: {', '.join(cells[:MOST_NAMED])}{' …' if len(cells) > MOST_NAMED else ''} ({reason})"
+            for reason, cells in by_reason.items()
+        ]
+        return "\n".join([str(self.program), *alone])
 
 
 @define(eq=False)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.calculation import Calculation
+from ultramc.compilation import Compiled
 from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
-from ultramc.program import Program
+from ultramc.program import Body, Instruction, Program
 from ultramc.references import extent, static_areas
 from ultramc.syntax import relative_text
 from ultramc.values import FIRST_ERROR, Kind, error_of
@@ -44,7 +46,8 @@ def explain(simulation: Simulation, reference: str | CellRef | RangeRef) -> Expl
     book = simulation.workbook
     cell = book.resolve(reference).first
     calculation = _calculated(simulation, cell)
-    program = _program_of(simulation, calculation, cell)
+    compiled = _compiled(simulation, calculation, cell)
+    program = compiled.program
     region = simulation.graph.region_at(cell)
     stops = [("workbook.py: the cell", _cell_lines(simulation, calculation, cell))]
     if region is not None and region.tree is not None:
@@ -57,6 +60,8 @@ def explain(simulation: Simulation, reference: str | CellRef | RangeRef) -> Expl
         stops.append(("graph.py: what it reads", _precedents(simulation, region, cell)))
     stops.append(("distributions: the inputs on its way", _inputs(simulation, program)))
     stops.append(("lowering.py, program.py: the instructions that compute it", _instructions(program, cell)))
+    if RangeRef.of(cell) in compiled.unrolled:
+        stops.append(("schedule.py: why it is computed by itself", (compiled.unrolled[RangeRef.of(cell)],)))
     stops.append((f"engines/on_numpy.py: {SAMPLES} iterations with seed {SEED}", _samples(program)))
     return Explanation(cell, tuple((name, texts or ("none",)) for name, texts in stops))
 
@@ -68,9 +73,9 @@ def _calculated(simulation: Simulation, cell: CellRef) -> Calculation:
     return calculation
 
 
-def _program_of(simulation: Simulation, calculation: Calculation, cell: CellRef) -> Program:
+def _compiled(simulation: Simulation, calculation: Calculation, cell: CellRef) -> Compiled:
     place = {str(cell): RangeRef.of(cell)}
-    return simulation.compilation_of(calculation, place).compile().program
+    return simulation.compilation_of(calculation, place).compile()
 
 
 def _cell_lines(simulation: Simulation, calculation: Calculation, cell: CellRef) -> tuple[str, ...]:
@@ -95,11 +100,25 @@ def _inputs(simulation: Simulation, program: Program) -> tuple[str, ...]:
 
 
 def _instructions(program: Program, cell: CellRef) -> tuple[str, ...]:
-    mine = [instruction for instruction in program.instructions if instruction.cell is not None and cell in instruction.cell]
+    mine = _of_cell(program.instructions, cell)
     text = str(Program(tuple(mine), program.outputs, program.texts)).splitlines()
     others = len(program.instructions) - len(mine)
     shown = text if len(text) <= MOST_LINES else [*text[: MOST_LINES - 1], f"… {len(text) - MOST_LINES} more", text[-1]]
     return (*shown, f"after {others} instructions of the cells before it") if others else tuple(shown)
+
+
+def _of_cell(instructions: Sequence[Instruction], cell: CellRef) -> list[Instruction]:
+    """The instructions of a cell; of a loop the steps that are its own."""
+    found = []
+    for instruction in instructions:
+        body: Body | None = instruction.attributes.get("body")
+        inner = _of_cell(body.instructions, cell) if body is not None else []
+        if body is not None and inner:
+            own = Body(body.parameters, tuple(inner), body.results)
+            found.append(evolve(instruction, attributes={**instruction.attributes, "body": own}))
+        elif instruction.cell is not None and cell in instruction.cell:
+            found.append(instruction)
+    return found
 
 
 def _samples(program: Program) -> tuple[str, ...]:

@@ -35,18 +35,18 @@ Renaming = Mapping[int, Operand]
 
 class Steps(NamedTuple):
     axis: int
-    count: int
+    length: int
     reverse: bool
 
     @property
     def block(self) -> Shape:
         """Of one line of cells, as a block."""
-        return along(SCALAR, self.axis, self.count)
+        return along(SCALAR, self.axis, self.length)
 
     @property
     def cells(self) -> Shape:
         """Of one line of cells, as an array."""
-        return (1, 1, self.count, 1) if self.axis == 0 else (1, 1, 1, self.count)
+        return (1, 1, self.length, 1) if self.axis == 0 else (1, 1, 1, self.length)
 
 
 def fused(program: Program, fresh: Callable[[], int]) -> Program:
@@ -140,7 +140,7 @@ class _Group:
         shape = shape_of(operand)
         if as_array:
             return shape in (SCALAR, self.steps.cells)
-        return shape[self.steps.axis] in (1, self.steps.count) and not (isinstance(operand, Ref) and self.made.get(operand.index))
+        return shape[self.steps.axis] in (1, self.steps.length) and not (isinstance(operand, Ref) and self.made.get(operand.index))
 
     def _as_array(self, instruction: Instruction) -> bool:
         """One line of cells as an array."""
@@ -163,7 +163,7 @@ class _Group:
     def _window(self, instruction: Instruction) -> bool:
         """One cell, that of the last step."""
         (operand,) = instruction.operands
-        last = 0 if self.steps.reverse else self.steps.count - 1
+        last = 0 if self.steps.reverse else self.steps.length - 1
         place = instruction.attributes["top" if self.steps.axis == 0 else "left"]
         if shape_of(operand) != self.steps.cells or instruction.result.shape != SCALAR or place != last:
             return False
@@ -190,12 +190,12 @@ class _Group:
 
     def _feeds(self, instruction: Instruction) -> bool:
         shape = instruction.result.shape
-        return _is_elementwise(instruction.op) and shape[self.steps.axis] == self.steps.count and shape[2:] == (1, 1)
+        return _is_elementwise(instruction.op) and shape[self.steps.axis] == self.steps.length and shape[2:] == (1, 1)
 
     def _read_by_step(self, instruction: Instruction) -> list[int]:
         """What an instruction of the group reads as a block of all steps."""
         operands = instruction.operands[instruction.attributes["carries"] :] if instruction.op == "loop" else instruction.operands
-        return [each.index for each in operands if isinstance(each, Ref) and each.shape[self.steps.axis] == self.steps.count]
+        return [each.index for each in operands if isinstance(each, Ref) and each.shape[self.steps.axis] == self.steps.length]
 
 
 def _is_elementwise(op: str) -> bool:
@@ -245,7 +245,7 @@ class _Writer:
         results = (*(carry.following for carry in carries), *(operand for operand, _ in self._yields))
         attributes = {
             "body": Body(parameters, tuple(self._body), results),
-            "steps": self.group.steps.count,
+            "steps": self.group.steps.length,
             "carries": len(carries),
             "axis": self.group.steps.axis,
             "reverse": self.group.steps.reverse,
@@ -276,7 +276,7 @@ class _Writer:
 
     def _as_block(self, operand: Operand) -> Operand:
         """An array of one line, as a block."""
-        axis, count = self.group.steps.axis, self.group.steps.count
+        axis, count = self.group.steps.axis, self.group.steps.length
         if not isinstance(operand, Ref):
             return operand.reshape(*self.group.steps.block, 1)
         ref = self._new(self.group.steps.block, operand)

@@ -128,7 +128,8 @@ class Frame:
         self.outer = outer
         self.is_inner = isinstance(outer, Frame)
         self.outer_kit = kit
-        self.kit = Kit(kit.builder.inside(), kit.texts)
+        self.builder = kit.builder.inside()
+        self.kit = Kit(self.builder, kit.texts)
         self.intervals = intervals
         self.kinds = kinds
         self.members = list(members(loop))
@@ -136,7 +137,7 @@ class Frame:
         self.carried: dict[Member, list[Carry]] = {}
         self.cuts: dict[object, tuple[Operand, Ref]] = {}
         self.totals: list[tuple[Operand, Ref, Operand]] = []  # initial, parameter, next
-        self.kit.builder.grow = self.grow
+        self.builder.grow = self.grow
 
     # What a formula sees
 
@@ -233,9 +234,9 @@ class Frame:
         initial = self._before(member, lag)
         kinds = self.kinds[member] = self.kinds.get(member, 0) | initial.kinds
         shape = self._shape(member)
-        payload = self.kit.builder.parameter(shape, "number", self.intervals.get(member, WIDE))
+        payload = self.builder.parameter(shape, "number", self.intervals.get(member, WIDE))
         single = kinds.bit_length() - 1
-        tag = single if kinds == 1 << single else self.kit.builder.parameter(shape, "tag")
+        tag = single if kinds == 1 << single else self.builder.parameter(shape, "tag")
         return Carry(initial, Value(payload, tag, kinds))
 
     def _before(self, member: Member, lag: int) -> Value:
@@ -312,7 +313,7 @@ class Frame:
         return Value(payload, self._grown(tag_of(newest), None if before is None else tag_of(before)), kinds)
 
     def _grown(self, newest: Operand, before: Operand | None) -> Growing:
-        builder = self.kit.builder
+        builder = self.builder
         ref = newest if isinstance(newest, Ref) and newest.index in builder.local else builder.append("select", TRUE, newest, newest)
         return Growing(ref.index, ref.shape, ref.kind, ref.interval, before)
 
@@ -338,7 +339,7 @@ class Frame:
             return constant(operand)
         if isinstance(operand, np.ndarray) and operand.size > 1 and (operand == operand.flat[0]).all():
             return operand[:1, :1, :1, :1]
-        if shape_of(operand)[2:] != (1, 1) or (isinstance(operand, Ref) and operand.index in self.kit.builder.local):
+        if shape_of(operand)[2:] != (1, 1) or (isinstance(operand, Ref) and operand.index in self.builder.local):
             raise Unroll
         return operand
 
@@ -352,7 +353,7 @@ class Frame:
         before = None if array.before is None else self.outer_kit.emit(op, array.before)
         initial = initial_of(op, kind) if before is None else before
         span = self._span_of_total(op, newest, before)
-        so_far = self.kit.builder.parameter(shape, kind, _hull((span, _span(initial))) if kind == "number" else EVERYTHING)
+        so_far = self.builder.parameter(shape, kind, _hull((span, _span(initial))) if kind == "number" else EVERYTHING)
         if is_ordered and array.shape[3] > 1:
             width = array.shape[3]
             joined = self.kit.emit("join", so_far, newest, size=(1, width + 1), places=((0, 0), (0, 1)))
@@ -381,7 +382,7 @@ class Frame:
         axis, shape = self.direction.axis, shape_of(operand)
         if shape[axis] == 1:
             return operand
-        if isinstance(operand, Ref) and operand.index in self.kit.builder.local:
+        if isinstance(operand, Ref) and operand.index in self.builder.local:
             raise Unroll
         if isinstance(operand, np.ndarray):
             first = operand.take([0], axis=axis)
@@ -394,7 +395,7 @@ class Frame:
 
     def _cut_parameter(self, operand: Operand) -> Ref:
         shape = along(shape_of(operand), self.direction.axis, 1)
-        return self.kit.builder.parameter(shape, kind_of_operand(operand), _span(operand))
+        return self.builder.parameter(shape, kind_of_operand(operand), _span(operand))
 
     # What comes of it
 
@@ -438,13 +439,13 @@ class Frame:
                 initials += self._parts(self._full(member, carry.initial, self.kinds[member], self.outer_kit))
                 following += self._parts(value)
                 parameters += [part for part in self._parts(carry.value) if isinstance(part, Ref)]
-        for initial, parameter, value in self.totals:
+        for initial, parameter, total in self.totals:
             initials.append(initial)
-            following.append(value)
+            following.append(total)
             parameters.append(parameter)
         yields = [part for member, value in self.now.items() for part in self._parts(self._full(member, value, value.kinds))]
         cuts = list(self.cuts.values())
-        body = Body((*parameters, *(ref for _, ref in cuts)), tuple(self.kit.builder.instructions), (*following, *yields))
+        body = Body((*parameters, *(ref for _, ref in cuts)), tuple(self.builder.instructions), (*following, *yields))
         attributes = {
             "body": body,
             "steps": self.loop.steps,

@@ -100,7 +100,9 @@ class Body:
     loop, attributes `body`, `steps`, `carries`, `axis`: operands are `carries` initial values, then arrays that are
     cut into steps along `axis` (0: block rows, 1: block columns). Parameters are the carried values and the cuts;
     results are the next carried values and what the step yields. The loop's results are the last carried values
-    and the yields, joined along the axis.
+    and the yields, joined along the axis. Any operand may be a body result: a parameter (so a carry moves on to the
+    next one, and what was computed two steps before is at hand), the same value twice, a value from outside, a constant.
+    With `reverse` (absent: False) steps run from the last cut to the first, and yields lie where their cuts do.
 
     repeat, attributes `body`, `limit`: operands are the initial state; parameters the state; results the next state
     and a mask. A lane (one iteration of one cell) is frozen once its mask holds. The results are the last state and,
@@ -135,6 +137,10 @@ class Program:
         for instruction in _all_instructions(self.instructions):
             found.setdefault(instruction.op, instruction)
         return found
+
+    def makers(self) -> dict[int, Instruction]:
+        """What makes each value, bodies included; their parameters nobody makes."""
+        return {ref.index: each for each in _all_instructions(self.instructions) for ref in each.results}
 
     def sites(self) -> tuple[Site, ...]:
         """All call sites, bodies included: one for each cell of the blocks that draw."""

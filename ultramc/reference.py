@@ -272,13 +272,13 @@ class Interpreter:
         attributes = instruction.attributes
         carries, axis = attributes["carries"], attributes["axis"]
         carried, cut = operands[:carries], operands[carries:]
-        steps: list[list[Cells]] = []
-        for step in range(attributes["steps"]):
+        steps = range(attributes["steps"])
+        yields: dict[int, list[Cells]] = {}
+        for step in reversed(steps) if attributes.get("reverse") else steps:
             slices = [_slice(part, axis, step) for part in cut]
             results = self._body(attributes["body"], [*carried, *slices], values)
-            carried = results[:carries]
-            steps.append(results[carries:])
-        joined = [_stacked([results[index] for results in steps], axis) for index in range(len(steps[0]))]
+            carried, yields[step] = results[:carries], results[carries:]
+        joined = [_stacked(list(parts), axis) for parts in zip(*(yields[step] for step in steps), strict=True)]
         return [*carried, *joined]
 
     def _repeat(self, instruction: Instruction, operands: list[Cells], values: dict[int, Cells]) -> list[Cells]:

@@ -332,8 +332,12 @@ class Simulation:
         return (
             f"Simulation of {self.workbook.file_name}{dialect}: inputs {names or 'none'}{' …' if len(self.inputs) > 5 else ''}{sites}; "
             f"outputs {', '.join(self.outputs)}; "
-            f"{counted(self.compiled.lowered, 'cell')} in {counted(len(self.compiled.program.instructions), 'instruction')}"
+            f"{counted(self.compiled.lowered, 'cell')} in {counted(len(self.compiled.program.instructions), 'instruction')}{self._manner()}"
         )
+
+    def _manner(self) -> str:
+        looped, alone = self.compiled.looped, len(self.compiled.unrolled)
+        return (f", {looped:,} of them step by step in loops" if looped else "") + (f", {alone:,} one by one" if alone else "")
 
 
 def _length(sampling: Sampling, iterations: int | None) -> int:

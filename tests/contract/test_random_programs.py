@@ -16,7 +16,7 @@ from ultramc.engines import array
 from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine, planned
 from ultramc.ops import OPS
-from ultramc.program import Body, Builder, Program, Slot, constant
+from ultramc.program import Body, Builder, Program, Slot, along, constant
 from ultramc.sampling import Site, uniforms
 
 CELL = RangeRef("S", 1, 1, 1, 1)
@@ -116,14 +116,24 @@ def looked_up(draw, builder, values):
 
 
 def looped(draw, builder, values):
-    """The body reads a value outside, carries one on unchanged, and yields what it was given."""
-    start, other = (draw(st.sampled_from(of(values, "number", lambda shape: shape == ONES))) for _ in range(2))
-    inside, parameters = builder.inside(), (builder.parameter(ONES), builder.parameter(ONES))
-    total = inside.append("add", parameters[0], other)
-    last = draw(st.sampled_from([other, parameters[0], total]))
-    body = Body(parameters, tuple(inside.instructions), (total, last, parameters[1], total))
-    results = [builder.parameter(ONES), builder.parameter(ONES), builder.parameter((3, 1, 1, 1)), builder.parameter((3, 1, 1, 1))]
-    return list(builder.emit_body("loop", (start, start), results, body=body, carries=2, steps=3, axis=0))
+    """Over rows or columns of a block, forwards or backwards. Carries are shifted, kept, or come from outside; yields are made or given."""
+    block = draw(st.sampled_from(of(values, "number", lambda shape: shape in ((2, 3, 1, 1), (3, 2, 1, 1)))))
+    other = draw(st.sampled_from(of(values, "number", lambda shape: shape == ONES)))
+    axis = draw(st.integers(0, 1))
+    part = along(block.shape, axis, 1)
+    inside = builder.inside()
+    one, two, cut = (inside.parameter(part) for _ in range(3))
+    total = inside.append("add", two, inside.append("mul", cut, other))
+    new = inside.append("sub", total, inside.append("maximum", inside.append("as_array", total)))
+    made = st.sampled_from([new, total, one, two, cut, np.full((*part, 1), 0.5)])
+    results = (draw(made), one, new, draw(made), draw(made))
+    body = Body((one, two, cut), tuple(inside.instructions), results)
+    shapes = [part, part, *[block.shape] * 3]
+    start = np.arange(float(np.prod(part))).reshape(*part, 1)
+    attributes = {"carries": 2, "steps": block.shape[axis], "axis": axis, "reverse": draw(st.booleans())}
+    return list(
+        builder.emit_body("loop", (start, start + 1, block), [builder.parameter(shape) for shape in shapes], body=body, **attributes)
+    )
 
 
 def repeated(draw, builder, values):
@@ -173,11 +183,13 @@ def without_buffers(program, first, count):
         return [np.array(known(value)) for value in body.results]
 
     def loop(instruction):
-        state, yields = [known(operand) for operand in instruction.operands], []
-        for _ in range(3):
-            *state, one, other = body_of(instruction, state)
-            yields.append((one, other))
-        return [*state, *(np.concatenate([np.broadcast_to(part, (*ONES, count)) for part in parts]) for parts in zip(*yields, strict=True))]
+        *state, block = [known(operand) for operand in instruction.operands]
+        axis, steps = instruction.attributes["axis"], range(instruction.attributes["steps"])
+        yields = {}
+        for step in reversed(steps) if instruction.attributes["reverse"] else steps:
+            results = body_of(instruction, [*state, np.take(block, [step], axis=axis)])
+            state, yields[step] = results[:2], [np.broadcast_to(part, (*part.shape[:4], count)) for part in results[2:]]
+        return [*state, *(np.concatenate(parts, axis=axis) for parts in zip(*(yields[step] for step in steps), strict=True))]
 
     def repeat(instruction):
         state, done = [known(operand) for operand in instruction.operands], np.zeros((*ONES, count), bool)
@@ -197,10 +209,11 @@ def without_buffers(program, first, count):
     return [known(slot.payload).reshape(slot.cells.size, count) for slot in program.outputs]
 
 
-@settings(max_examples=150)
-@given(programs())
-def test_reused_buffers_change_no_bit(program):
-    engine = NumPyEngine()
+@settings(max_examples=200)
+@given(programs(), st.sampled_from([None, 1, 5, 32]), st.sampled_from([None, 1, 2, 5]))
+def test_reused_buffers_change_no_bit(program, run, tile):
+    """However many iterations at once and cells in a tile."""
+    engine = NumPyEngine(run=run, tile=tile)
     executable = engine.compile(program)
     for first, count in ((0, COUNT), (7, 1), (0, COUNT), (5, 0)):
         found = engine.run(executable, JOB, first, count).payloads
@@ -256,4 +269,4 @@ def test_buffers_are_reused():
     value = builder.append("uniform", site=Site("S", 1, 1), shape=ONES)
     for step in range(100):
         value = builder.append("add", value, constant(float(step)))
-    assert len(planned(program_with(builder, [value])).buffers) == 1
+    assert len(planned(program_with(builder, [value])).layout.buffers) == 1

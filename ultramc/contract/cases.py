@@ -21,7 +21,7 @@ from ultramc.address import RangeRef
 from ultramc.distributions.chebyshev import Pieces, Quantile, approximated
 from ultramc.functions.kit import Texts
 from ultramc.ops import OPS
-from ultramc.program import Body, Builder, Operand, Program, Ref, Segments, Shape, Slot, along, constant
+from ultramc.program import Body, Builder, Operand, Program, Ref, Segments, Shape, Slot, along, constant, kind_of_operand, shape_of
 from ultramc.sampling import Site, Tie
 from ultramc.values import ExcelError, Kind, Scalar
 
@@ -299,6 +299,80 @@ def _halved(builder: Builder, x: Ref) -> list[Operand]:
     return [builder.append("mul", x, constant(0.5)), builder.append("less", x, constant(1.0))]
 
 
+def _ring(builder: Builder, *parameters: Ref) -> list[Operand]:
+    """What was computed as many steps before as there are carries, halved, and the addend."""
+    *past, addend = parameters
+    new = builder.append("add", builder.append("mul", past[-1], constant(0.5)), addend)
+    return [new, *past[:-1], new]
+
+
+def _from_outside(builder: Builder, kept: Ref, fixed: Ref, total: Ref, addend: Ref, outside: Operand) -> list[Operand]:
+    """Carries that are a value from outside and a constant from the first step on; yields that no instruction makes."""
+    total = builder.append("add", builder.append("sub", builder.append("add", total, addend), kept), fixed)
+    return [outside, constant(2.5), total, kept, outside, addend, constant(-0.0)]
+
+
+def _kinds(builder: Builder, good: Ref, tag: Ref, x: Ref) -> list[Operand]:
+    good = builder.append("and", good, builder.append("less", x, constant(6.0)))
+    tag = builder.append("select", good, tag, fixed(np.uint8(ExcelError.NA.kind)))
+    return [good, tag, good, builder.append("kind_is", tag, kinds=1 << ExcelError.NA.kind), tag]
+
+
+def _column_of_rows(builder: Builder, carried: Ref, block: Ref) -> list[Operand]:
+    """Block rows within a step, and what needs all of them."""
+    grown = builder.append("mul", builder.append("add", carried, block), constant(0.75))
+    total = builder.append("sum", builder.append("as_array", grown))
+    share = builder.append("div", grown, total)
+    return [share, share, total, builder.append("transpose", builder.append("as_array", grown))]
+
+
+def _nested(builder: Builder, total: Ref, row: Ref, outside: Operand) -> list[Operand]:
+    """Along each row of the block a loop of its own, backwards."""
+    inside = builder.inside()
+    carried, cut = inside.parameter((1, 1, 1, 1)), inside.parameter((1, 1, 1, 1))
+    new = inside.append("sub", inside.append("mul", carried, outside), cut)
+    body = Body((carried, cut), tuple(inside.instructions), (new, new, carried))
+    shapes: tuple[Shape, ...] = ((1, 1, 1, 1), (1, 3, 1, 1), (1, 3, 1, 1))
+    results = [builder.parameter(shape) for shape in shapes]
+    last, values, before = builder.emit_body("loop", (total, row), results, body=body, carries=1, steps=3, axis=1, reverse=True)
+    return [last, values, builder.append("add", values, before), before]
+
+
+def _roots(builder: Builder, total: Ref, number: Ref) -> list[Operand]:
+    """A `repeat` within a step."""
+    inside = builder.inside()
+    x, same = inside.parameter((1, 1, 1, 1)), inside.parameter((1, 1, 1, 1))
+    following = tuple(_heron(inside, x, same))
+    body = Body((x, same), tuple(inside.instructions), following)
+    results = [builder.parameter((1, 1, 1, 1), kind) for kind in ("number", "number", "mask")]
+    root, _, done = builder.emit_body("repeat", (total, number), results, body=body, limit=40)
+    return [builder.append("add", root, constant(1.0)), root, done]
+
+
+def _loops() -> Iterator[Case]:
+    down, across = {"axis": 0, "steps": 14}, {"axis": 1, "steps": 5}
+    one = simulated((1.0, -2.0, 0.25))
+    column, row = spread((14, 1, 1, 1), 3), spread((1, 5, 1, 1), 3)
+    for lag in (1, 2, 12):
+        starts = [one * (1 + index) for index in range(lag)]
+        for name, change in (("", {}), (", backwards", {"reverse": True})):
+            yield Case("loop", f"a ring of {lag}{name}", (*starts, column), {"body": _ring, "carries": lag, **down, **change})
+    for name, steps in (("across", 5), ("one step across", 1)):
+        ring = (spread((3, 1, 1, 1), 3), spread((3, 1, 1, 1), 3, low=0, high=1), spread((3, steps, 1, 1), 3))
+        yield Case("loop", f"rows, {name}", ring, {"body": _second_last, "carries": 2, "axis": 1, "steps": steps})
+    yield Case("loop", "backwards across", (one, row), {"body": _compound, "carries": 1, "reverse": True, **across})
+    yield Case("loop", "from constants", (fixed(1.5), fixed(-4.0), row), {"body": _ring, "carries": 2, **across})
+    outside = (fixed(7.0), one, fixed(0.0), column, one)
+    yield Case("loop", "values from outside", outside, {"body": _from_outside, "carries": 3, "outside": 1, **down})
+    kinds = (simulated([True, False, True]), fixed(np.uint8(Kind.NUMBER)), row)
+    yield Case("loop", "masks and tags", kinds, {"body": _kinds, "carries": 2, **across})
+    blocks = (spread((4, 1, 1, 1), 3), spread((4, 5, 1, 1), 3, low=1, high=2))
+    yield Case("loop", "blocks within a step", blocks, {"body": _column_of_rows, "carries": 1, **across})
+    yield Case("loop", "nested", (one, spread((4, 3, 1, 1), 3), one), {"body": _nested, "carries": 1, "outside": 1, "axis": 0, "steps": 4})
+    positive = simulated((1.0, 2.0, 9.5)), spread((1, 5, 1, 1), 3, low=1, high=90)
+    yield Case("loop", "a repeat within a step", positive, {"body": _roots, "carries": 1, **across})
+
+
 def _bodies() -> Iterator[Case]:
     rates = spread((1, 4, 1, 1), 5, low=0.9, high=1.1)
     yield Case(
@@ -361,7 +435,7 @@ def _sources() -> Iterator[Case]:
     yield Case("scalar_call", "tags", tags, {**call, "shape": (1, 1, 1, 1), "part": "tag"}, "errors pass")
 
 
-CASES: tuple[Case, ...] = (*_elementwise(), *_choices(), *_reductions(), *_shapes(), *_bodies(), *_sources())
+CASES: tuple[Case, ...] = (*_elementwise(), *_choices(), *_reductions(), *_shapes(), *_bodies(), *_loops(), *_sources())
 
 
 # From a case to a program
@@ -391,23 +465,27 @@ def _fed(builder: Builder, operand: Values) -> Operand:
 
 
 def _body_results(builder: Builder, case: Case, operands: Sequence[Operand]) -> tuple[Ref, ...]:
+    """The last operands, as many as `outside` says, are read by the body itself."""
     attributes = dict(case.attributes)
     function: Callable[..., list[Operand]] = attributes.pop("body")
-    shapes = [operand.shape[:4] for operand in case.operands]
-    carries = attributes.get("carries", len(shapes))
-    axis = attributes.get("axis", 0)
+    given = len(operands) - attributes.pop("outside", 0)
+    carries, axis = attributes.get("carries", given), attributes.get("axis", 0)
     inside = builder.inside()
-    parameters = tuple(inside.parameter(shape if index < carries else along(shape, axis, 1)) for index, shape in enumerate(shapes))
-    yielded = tuple(function(inside, *parameters))
+    parameters = tuple(
+        inside.parameter(shape_of(operand) if index < carries else along(shape_of(operand), axis, 1), kind_of_operand(operand))
+        for index, operand in enumerate(operands[:given])
+    )
+    yielded = tuple(function(inside, *parameters, *operands[given:]))
     body = Body(parameters, tuple(inside.instructions), yielded)
     results = [_result_like(builder, value, index >= carries, attributes) for index, value in enumerate(yielded)]
-    return builder.emit_body(case.op, operands, results, body=body, **attributes)
+    return builder.emit_body(case.op, operands[:given], results, body=body, **attributes)
 
 
 def _result_like(builder: Builder, value: Operand, joined: bool, attributes: Mapping[str, Any]) -> Ref:
-    assert isinstance(value, Ref)
-    shape = along(value.shape, attributes["axis"], attributes["steps"]) if joined and "steps" in attributes else value.shape
-    return builder.parameter(shape, value.kind)
+    shape = shape_of(value)
+    if joined and "steps" in attributes:
+        shape = along(shape, attributes["axis"], attributes["steps"])
+    return builder.parameter(shape, kind_of_operand(value))
 
 
 def _pieces(builder: Builder, result: Ref) -> list[Ref]:

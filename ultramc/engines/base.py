@@ -61,7 +61,11 @@ class Engine(ABC):
 
     @abstractmethod
     def bytes_per_iteration(self, executable: Executable) -> int:
-        """Working memory of one thread for one iteration."""
+        """Working memory of one thread for one iteration of those that it carries out at once."""
+
+    def keep_within(self, executable: Executable, memory: int) -> int:
+        """Told before a run how many bytes one thread may take. Gives how many iterations it carries out at once, few if need be."""
+        return CANONICAL_BLOCK
 
     def chunk_blocks(self, executable: Executable) -> int:
         """How many canonical blocks make a chunk."""
@@ -86,15 +90,14 @@ def _engines_with(op: str) -> str:
 
 def chunk_iterations(engine: Engine, executable: Executable, memory: int) -> int:
     """The chunk size: what the engine likes, or as many blocks as fit into `memory` bytes. Raises MemoryLimitExceeded."""
-    each = engine.bytes_per_iteration(executable) * engine.threads
-    smallest = each * CANONICAL_BLOCK
-    if smallest > memory:
+    each = max(1, engine.bytes_per_iteration(executable) * engine.threads)
+    at_once = engine.keep_within(executable, memory // engine.threads)
+    if each * at_once > memory:
         raise MemoryLimitExceeded(
-            f"one block of {CANONICAL_BLOCK:,} iterations needs {smallest:,} bytes of working memory, {memory:,} are allowed; "
+            f"{at_once:,} iterations at once need {each * at_once:,} bytes of working memory, {memory:,} are allowed; "
             "raise memory_limit=, use fewer threads, or name fewer outputs"
         )
-    blocks = min(engine.chunk_blocks(executable), memory // max(1, smallest))
-    return max(1, blocks) * CANONICAL_BLOCK
+    return max(1, min(engine.chunk_blocks(executable), memory // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
 
 
 def chunks(iterations: int, size: int) -> Iterator[tuple[int, int]]:
