@@ -11,18 +11,33 @@ from attrs import frozen
 from openpyxl.utils import get_column_letter
 
 import ultramc as mc
+from ultramc.engines.base import Job
+from ultramc.engines.on_numpy import NumPyEngine
 
 SEED = 42
 PERIODS = 120
+ROWS = 5_000
+
+Draws = Callable[[int], list[np.ndarray]]  # iterations → of each place (iterations,), or (cells, iterations) of several cells
 
 
 @frozen
 class Model:
     simulation: mc.Simulation
-    by_hand: Callable[[int], list[np.ndarray]]  # iterations → samples of the outputs
+    by_hand: Callable[[int], list[np.ndarray]]  # iterations → samples of the outputs, each (iterations,) or (iterations, cells)
 
-    def draws(self, count: int) -> list[np.ndarray]:
-        return [self.simulation.draws(given.label, count=count, seed=SEED) for given in self.simulation.inputs]
+
+def draws_of(simulation: mc.Simulation, *places: str) -> Draws:
+    """What a run with `SEED` draws in some places, without running the model."""
+    wanted = {place: simulation.workbook.resolve(place) for place in places}
+    engine = NumPyEngine()
+    executable = engine.compile(simulation.compilation_of(simulation.calculation, wanted).compile().program)
+
+    def draws(count: int) -> list[np.ndarray]:
+        payloads = engine.run(executable, Job(SEED, count), 0, count).payloads
+        return [payload[0] if len(payload) == 1 else payload for payload in payloads]
+
+    return draws
 
 
 def saved(book: openpyxl.Workbook) -> bytes:
@@ -64,7 +79,7 @@ ROLL_FORWARD_LINES = (
 FIRST_LINE = 20
 
 
-def roll_forward() -> Model:
+def roll_forward(*, unrolled: bool = False) -> Model:
     """A debt roll-forward of 120 periods and 17 lines."""
     book = openpyxl.Workbook()
     sheet = book.active
@@ -83,10 +98,11 @@ def roll_forward() -> Model:
     last = get_column_letter(PERIODS + 2)
     inputs = {f"Model!B{row}": law for row, (_, law) in enumerate(ROLL_FORWARD_INPUTS, 1)}
     outputs = [f"Model!{last}{rows[name]}" for name in ("value", "lowest", "debt")]
-    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=outputs)
+    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=outputs, unrolled=unrolled)
+    draws = draws_of(simulation, *inputs)
 
     def by_hand(count: int) -> list[np.ndarray]:
-        growth, price_inflation, share, cost_inflation, rate, tax_rate, discount, volume = model.draws(count)
+        growth, price_inflation, share, cost_inflation, rate, tax_rate, discount, volume = draws(count)
         price, fixed = 10.0, 2500.0
         debt, cash, factor, value, lowest = np.full(count, 60000.0), np.zeros(count), np.ones(count), np.zeros(count), np.full(count, 1e30)
         for _ in range(PERIODS):
@@ -106,11 +122,10 @@ def roll_forward() -> Model:
             lowest = np.minimum(lowest, cash)
         return [value, lowest, debt]
 
-    model = Model(simulation, by_hand)
-    return model
+    return Model(simulation, by_hand)
 
 
-def cash_flow() -> Model:
+def cash_flow(*, unrolled: bool = False) -> Model:
     """Twenty formulas: five years of volume × margin less fixed cost, discounted."""
     book = openpyxl.Workbook()
     sheet = book.active
@@ -126,15 +141,65 @@ def cash_flow() -> Model:
         sheet[f"{column}13"] = f"={column}12/1.1^{year + 1}"
     sheet["B15"] = "=SUM(B13:F13)-8000"
     inputs = {f"Model!B{row}": law for row, law in enumerate(laws, 1)}
-    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=["Model!B15"])
+    simulation = mc.Simulation(saved(book), inputs=inputs, outputs=["Model!B15"], unrolled=unrolled)
+    draws = draws_of(simulation, *inputs)
 
     def by_hand(count: int) -> list[np.ndarray]:
-        volume, price, cost, growth = model.draws(count)
+        volume, price, cost, growth = draws(count)
         total = np.zeros(count)
         for year in range(1, 6):
             volume = volume if year == 1 else volume * (1 + growth)
             total = total + (volume * (price - cost) - 1500) / 1.1**year
         return [total - 8000]
 
-    model = Model(simulation, by_hand)
-    return model
+    return Model(simulation, by_hand)
+
+
+CLASSES = 8
+RATES = [0.04 + 0.005 * number for number in range(CLASSES)]  # premium, of the sum insured
+BANDS = ((0, 1.0), (0.5, 0.9), (1, 0.8), (1.5, 0.65), (2, 0.5))  # from this loss ratio on, the share of the loss that is retained
+PORTFOLIO_COLUMNS = (
+    ("draw", "=RAND()"),
+    ("rate", "=VLOOKUP(A{row},$L$2:$M$9,2,FALSE)"),
+    ("premium", "=B{row}*D{row}"),
+    ("loss", "=B{row}*0.2*C{row}^3"),
+    ("ratio", "=F{row}/E{row}"),
+    ("retained", "=VLOOKUP(G{row},$O$2:$P$6,2,TRUE)"),
+    ("result", "=E{row}-F{row}*H{row}"),
+)
+
+
+def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
+    """A portfolio of policies, one a row: a draw, two lookups, the result; then results by class and their total."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Portfolio"
+    classes = [1 + row % CLASSES for row in range(rows)]
+    sums = [1000.0 * (1 + row % 17) for row in range(rows)]
+    sheet.append(["class", "sum", *(name for name, _ in PORTFOLIO_COLUMNS)])
+    for row, given in enumerate(zip(classes, sums, strict=True), 2):
+        sheet.append([*given, *(formula.format(row=row) for _, formula in PORTFOLIO_COLUMNS)])
+    last = rows + 1
+    for number, rate in enumerate(RATES, 1):
+        row = number + 1
+        for column, value in zip("LMRS", (number, rate, number, f"=SUMIF($A$2:$A${last},R{row},$I$2:$I${last})"), strict=True):
+            sheet[f"{column}{row}"] = value
+    for row, (limit, share) in enumerate(BANDS, 2):
+        sheet[f"O{row}"], sheet[f"P{row}"] = limit, share
+    sheet["S10"] = "=SUM(S2:S9)"
+    simulation = mc.Simulation(saved(book), outputs=["Portfolio!S2:S9", "Portfolio!S10"], unrolled=unrolled)
+    draws = draws_of(simulation, f"Portfolio!C2:C{last}")
+
+    code, insured = np.array(classes) - 1, np.array(sums)[:, None]
+    premium = insured * np.array(RATES)[code][:, None]
+    limits, shares = (np.array(column) for column in zip(*BANDS, strict=True))
+    membership = (np.arange(CLASSES)[:, None] == code).astype(float)
+
+    def by_hand(count: int) -> list[np.ndarray]:
+        (drawn,) = draws(count)
+        loss = insured * 0.2 * drawn**3
+        retained = shares[np.searchsorted(limits, loss / premium, side="right") - 1]
+        by_class = membership @ (premium - loss * retained)
+        return [by_class.T, by_class.sum(axis=0)]
+
+    return Model(simulation, by_hand)

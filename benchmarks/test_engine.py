@@ -1,44 +1,74 @@
-"""The NumPy engine against NumPy by hand: the same model, the same draws, in one run.
+"""The NumPy engine against NumPy by hand, and blocks and loops against cells one by one: the same models and draws, in one run.
 
-`pytest benchmarks --benchmark-enable --benchmark-only --benchmark-group-by=group` prints both; ratios are what counts.
+`pytest benchmarks/test_engine.py --benchmark-enable --benchmark-only --benchmark-group-by=group` prints them side by side; ratios
+are what counts.
 """
+
+from functools import cache, partial
 
 import numpy as np
 import pytest
-from models import SEED, cash_flow, roll_forward
+from models import SEED, Model, cash_flow, portfolio, roll_forward
 
 from ultramc.engines.on_numpy import NumPyEngine
 
-ITERATIONS = 131_072
-MODELS = {"roll-forward": roll_forward, "cash flow": cash_flow}
+# name: (what makes it, iterations)
+MODELS = {
+    "roll-forward": (roll_forward, 131_072),
+    "cash flow": (cash_flow, 131_072),
+    "portfolio": (portfolio, 4_096),
+    "portfolio of 500 rows": (partial(portfolio, 500), 16_384),
+}
+ONE_BY_ONE = ("roll-forward", "cash flow", "portfolio of 500 rows")  # one by one, 5,000 rows would take minutes
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def model(request):
-    return request.param, MODELS[request.param]()
+@cache
+def model(name: str, unrolled: bool = False) -> Model:
+    return MODELS[name][0](unrolled=unrolled)
 
 
-def run(simulation, threads=1, blocks=None):
-    return simulation.run(ITERATIONS, seed=SEED, engine=NumPyEngine(threads=threads, blocks=blocks), validate=False, check="off")
+def run(made: Model, iterations: int, threads: int = 1, blocks: int | None = None):
+    return made.simulation.run(iterations, seed=SEED, engine=NumPyEngine(threads=threads, blocks=blocks), validate=False, check="off")
 
 
-def test_by_hand(model, benchmark):
-    name, made = model
+@pytest.mark.parametrize("name", MODELS)
+def test_by_hand(name, benchmark):
     benchmark.group = name
-    assert len(benchmark(made.by_hand, ITERATIONS)[0]) == ITERATIONS
+    iterations = MODELS[name][1]
+    assert len(benchmark(model(name).by_hand, iterations)[0]) == iterations
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_engine(model, benchmark, threads):
-    name, made = model
+@pytest.mark.parametrize("name", MODELS)
+def test_engine(name, threads, benchmark):
     benchmark.group = name
-    result = benchmark(run, made.simulation, threads)
-    for label, by_hand in zip(made.simulation.outputs, made.by_hand(ITERATIONS), strict=True):
+    made, iterations = model(name), MODELS[name][1]
+    result = benchmark(run, made, iterations, threads)
+    for label, by_hand in zip(made.simulation.outputs, made.by_hand(iterations), strict=True):
         np.testing.assert_allclose(result[label].samples, by_hand, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_one_by_one(name, benchmark):
+    benchmark.group = name
+    made, iterations = model(name, unrolled=True), MODELS[name][1]
+    result = benchmark(run, made, iterations)
+    expected = run(model(name), iterations)
+    for label in made.simulation.outputs:
+        np.testing.assert_array_equal(result[label].samples, expected[label].samples)
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_compile(name, unrolled, benchmark):
+    """From the file to a program: reading, base case and compilation."""
+    benchmark.group = f"compile, {name}"
+    made = benchmark.pedantic(MODELS[name][0], kwargs={"unrolled": unrolled}, rounds=3)
+    assert made.simulation.compiled.unrolled == {}
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 4, 8, 16])
 def test_chunk_size(benchmark, blocks):
     benchmark.group = "chunk size, roll-forward"
-    model = roll_forward()
-    assert benchmark(run, model.simulation, 1, blocks).iterations == ITERATIONS
+    made, iterations = model("roll-forward"), MODELS["roll-forward"][1]
+    assert benchmark(run, made, iterations, 1, blocks).iterations == iterations

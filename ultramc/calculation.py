@@ -53,6 +53,7 @@ class Calculation:
     there is one.
     `reads` are areas that OFFSET, INDIRECT and their like worked out, by place. `done` lists the places in the order in
     which they were worked out; `recurrent` are those that were computed in loops, with the directions of the steps.
+    `unrolled` are the cells of larger regions that were computed one by one, and why.
     """
 
     graph: Graph
@@ -66,6 +67,7 @@ class Calculation:
     reads: dict[RangeRef, list[RangeRef]] = field(factory=dict)
     done: list[Item] = field(factory=list)
     recurrent: dict[RangeRef, tuple[Direction, ...]] = field(factory=dict)
+    unrolled: dict[RangeRef, str] = field(factory=dict)
 
     @classmethod
     def of(cls, graph: Graph, *, now: datetime) -> Calculation:
@@ -80,7 +82,7 @@ class Calculation:
     def propagate(self, regions: Iterable[int] | None = None) -> None:
         """Work out regions, and all that they need, from the constants; also what OFFSET and its like turn out to read."""
         with np.errstate(all="ignore"):
-            Schedule(self.graph, self).run(self.graph.order(regions))
+            Schedule(self.graph, self, unrolled=self.unrolled).run(self.graph.order(regions))
         for cell in self.lost:
             self.grid.set_pending(RangeRef.of(cell), False)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import LimitExceeded, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value, broadcast, tag_of, tag_value
-from ultramc.program import MOST_SINGLE_CELLS
+from ultramc.program import MOST_PARTS
 from ultramc.references import extent
 from ultramc.values import Kind, Scalar, kind_of
 
@@ -36,10 +36,11 @@ class Pending(Exception):
 
 @frozen(eq=False)
 class Block:
-    """Simulated cells: a value of shape (rows, columns, 1, 1)."""
+    """Simulated cells: a value of shape (rows, columns, 1, 1). `stepped`: made by a loop, or cell by cell of what one made."""
 
     place: RangeRef
     value: Value
+    stepped: bool = False
 
 
 class Plane:
@@ -84,7 +85,7 @@ class Grid:
     def is_pending(self, place: RangeRef) -> bool:
         return bool(self.planes[place.sheet].pending[_cut(place)].any())
 
-    def write(self, place: RangeRef, value: Value) -> None:
+    def write(self, place: RangeRef, value: Value, *, stepped: bool = False) -> None:
         """Store what the cells of `place` hold: a value of shape (rows, columns, 1, 1) or one that broadcasts to it."""
         plane = self.planes[place.sheet]
         plane.pending[_cut(place)] = False
@@ -94,7 +95,7 @@ class Grid:
             plane.tag[_cut(place)] = tag
             plane.owner[_cut(place)] = 0
         else:
-            self.blocks.append(Block(place, value))
+            self.blocks.append(Block(place, value, stepped))
             plane.owner[_cut(place)] = len(self.blocks)
 
     def read(self, place: RangeRef) -> Value:
@@ -118,7 +119,7 @@ class Grid:
         if not area.steady and place.size > 1:
             raise Unroll
         moves = (area.top.moves and place.height > 1) or (area.left.moves and place.width > 1)
-        if moves and 1 < area.height * area.width <= MOST_SINGLE_CELLS and not self._is_known(extent(area, place)):
+        if moves and 1 < area.height * area.width <= MOST_PARTS and not self._is_known(extent(area, place)):
             return self._cell_by_cell(area, place)
         value = self._same_everywhere(area, place) or self.read(extent(area, place))
         rows = place.height if area.top.moves else 1
@@ -150,6 +151,18 @@ class Grid:
             return None
         value = self.blocks[int(owner.flat[0]) - 1].value
         return value if value.shape == (1, 1, 1, 1) and not plane.pending[_cut(whole)].any() else None
+
+    def borders(self, place: RangeRef, axis: int) -> tuple[set[int], bool]:
+        """Where along an axis one block ends and another begins, from the first cell on, and whether any of them is stepped.
+
+        Only borders of stepped blocks count.
+        """
+        if not self.blocks:
+            return set(), False
+        owner = np.moveaxis(self.planes[place.sheet].owner[_cut(place)], axis, 0)
+        stepped = np.array([False, *(block.stepped for block in self.blocks)])[owner]
+        change = (owner[1:] != owner[:-1]) & (stepped[1:] | stepped[:-1])
+        return set((np.flatnonzero(change.any(axis=1)) + 1).tolist()), bool(stepped.any())
 
     def scalars(self, place: RangeRef) -> list[Scalar]:
         """The known values of some cells, row by row."""
