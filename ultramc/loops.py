@@ -96,12 +96,13 @@ def _within(inner: Interval, outer: Interval) -> bool:
 
 
 def _settled(loop: Loop, lowering: Lowering, formula: Formula, intervals: Mapping[Member, Interval]) -> Frame:
-    """The body, lowered with kinds of carried values that its results do not add to."""
+    """The body, lowered with kinds and texts of carried values that its results do not add to."""
     kinds: dict[Member, int] = {}
     for _ in range(MOST_ROUNDS):
+        texts = len(lowering.kit.texts.strings)
         frame = Frame(loop, lowering.source, lowering.kit, intervals, dict(kinds))
         _fill(frame, loop, lowering.within(frame), formula)
-        if frame.kinds == kinds:
+        if frame.kinds == kinds and len(lowering.kit.texts.strings) == texts:
             return frame
         kinds = frame.kinds
     raise Unroll

@@ -295,7 +295,10 @@ def _end(direction: Direction, place: RangeRef) -> int:
 
 
 def _shifts(group: Sequence[Member], sources: Index, readers: Index, distances: Index, direction: Direction) -> Index | None:
-    """Shifts with shift[reader] - shift[source] ≤ distance, those that keep lags short; None where there are none (Bellman–Ford)."""
+    """Shifts with shift[reader] - shift[source] ≤ distance, by Bellman–Ford; None where there are none.
+
+    Those that keep lags short, then those that keep members together.
+    """
     columns = np.zeros(len(group), dtype=np.int64)
     begins: dict[str, int] = {}
     for member in group:
@@ -303,7 +306,17 @@ def _shifts(group: Sequence[Member], sources: Index, readers: Index, distances: 
         begins[member.place.sheet] = min(time, begins.get(member.place.sheet, time))
     sheets = np.array([begins[member.place.sheet] for member in group])
     settled = [shifts for start in (columns, sheets) if (shifts := _settled(start, sources, readers, distances)) is not None]
-    return min(settled, key=lambda shifts: int((shifts[sources] - shifts[readers]).sum()), default=None)
+
+    def cost(shifts: Index) -> tuple[int, int]:
+        return int((shifts[sources] - shifts[readers]).sum()), _ragged(group, direction, shifts)
+
+    return min(settled, key=cost, default=None)
+
+
+def _ragged(group: Sequence[Member], direction: Direction, shifts: Index) -> int:
+    """At how many steps some member starts or ends."""
+    starts = np.array([_time(direction, direction.start(member.place)) for member in group]) - shifts
+    return len({*starts.tolist(), *(starts + [_steps(direction, member.place) for member in group]).tolist()})
 
 
 def _settled(shifts: Index, sources: Index, readers: Index, distances: Index) -> Index | None:
