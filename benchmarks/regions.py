@@ -39,7 +39,7 @@ from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.graph import Graph, Region
 from ultramc.parser import relative_key
-from ultramc.program import constant
+from ultramc.program import Instruction, constant
 
 NOW = datetime(2026, 1, 1)
 MOST_REFUSALS = 40  # formulas that are fixed, one after the other, before a workbook is given up
@@ -129,10 +129,18 @@ def compiled_with_everything_uncertain(found: Findings, calculation: Calculation
                 return None
             continue
         drawn = {RangeRef.of(cell) for cell in draws}
-        found.instructions = sum(instruction.cell not in drawn for instruction in compiled.program.instructions)
+        found.instructions = sum(each.cell not in drawn for each in all_instructions(compiled.program.instructions))
         found.one_by_one = len(compiled.unrolled)
         return compiled
     return None
+
+
+def all_instructions(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Those inside loops included."""
+    for instruction in instructions:
+        yield instruction
+        if "body" in instruction.attributes:
+            yield from all_instructions(instruction.attributes["body"].instructions)
 
 
 def numbers_read(graph: Graph) -> Iterator[tuple[CellRef, Draw]]:
