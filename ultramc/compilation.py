@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from functools import partial, reduce
+from itertools import pairwise
 
 import numpy as np
 from attrs import define, field, frozen
@@ -25,16 +26,17 @@ from ultramc.grid import Grid, Pending, rectangles
 from ultramc.loops import lowered
 from ultramc.lowering import Lowering
 from ultramc.program import Builder, Operand, Program, Slot, constant
-from ultramc.recurrences import Loop, Member
+from ultramc.recurrences import DIRECTIONS, Direction, Loop, Member
 from ultramc.references import extent, fixed_area, static_areas
 from ultramc.sampling import Site, Tie
-from ultramc.schedule import Schedule
+from ultramc.schedule import Cut, Schedule
 from ultramc.syntax import Node
 from ultramc.terms import Term
 
 Draw = Callable[[Builder, Callable[[], Probability]], Operand]  # what an input cell holds, from where its call site draws
 Masks = dict[str, NDArray[np.bool_]]
 MOST_NAMED = 10  # cells
+MOST_CUTS = 7  # through a block, so that its parts join the loops that they read
 
 
 @frozen(eq=False)
@@ -314,7 +316,7 @@ class _Writer:
         except FormulaError as reason:
             raise Unroll(reason.reason) from reason
         for member, value in values.items():
-            self.grid.write(member.place, value)
+            self.grid.write(member.place, value, stepped=True)
             self.looped += member.place.size
 
     def attempt(self, member: Member) -> None:
@@ -322,6 +324,7 @@ class _Writer:
         if region.tree is None:
             assert region.error is not None
             raise self._refused(place, region.error)
+        stepped = self._in_step(member)
         try:
             value = self.lowering.formula(place, region.tree, array=region.in_array_mode, spread=region.is_array)
         except Unroll:
@@ -332,8 +335,28 @@ class _Writer:
         except (FormulaError, Pending) as failure:
             error = reason_of(failure, self.lost)
             raise self._refused(place, error) from error
-        self.grid.write(place, value)
+        self.grid.write(place, value, stepped=stepped)
         self.lowered += place.size
+
+    def _in_step(self, member: Member) -> bool:
+        """Whether a block reads cell by cell what loops make. Raises Cut where these are several, so that each part can join its loop."""
+        region, place = member.region, member.place
+        if region.tree is None or region.is_array or place.size == 1:
+            return False
+        try:
+            areas = static_areas(self.plan.graph.resolver, region.tree, place)
+        except Unroll:
+            return False
+        stepped = False
+        for direction in DIRECTIONS[:2]:
+            cuts: set[int] = set()
+            for seen in _cell_by_cell(areas, place, direction):
+                borders, is_stepped = self.grid.borders(seen, direction.axis)
+                cuts |= borders
+                stepped |= is_stepped
+            if 0 < len(cuts) <= MOST_CUTS:
+                raise Cut(_cut_at(member, direction, sorted(cuts)))
+        return stepped
 
     def slot(self, label: str, place: RangeRef) -> Slot:
         try:
@@ -345,6 +368,20 @@ class _Writer:
     def _refused(self, place: RangeRef, error: FormulaError) -> FormulaError:
         text = self.plan.graph.book.formula_text(place.first)
         return error.at(str(place.first), text or "")
+
+
+def _cell_by_cell(areas: Sequence[Area], place: RangeRef, direction: Direction) -> Iterator[RangeRef]:
+    """What a block sees along a direction by references that move with the cell and are one cell wide."""
+    for area in areas:
+        near, far = direction.edges(area)
+        if near.moves and far.moves and near.at == far.at:
+            yield extent(area, place)
+
+
+def _cut_at(member: Member, direction: Direction, cuts: Sequence[int]) -> list[Member]:
+    first, last = direction.span(member.place)
+    starts = [0, *cuts, last - first + 1]
+    return [Member(member.region, direction.steps(member.place, start, after - 1)) for start, after in pairwise(starts)]
 
 
 def _in_loop(lowering: Lowering, member: Member) -> Value:

@@ -94,21 +94,21 @@ class _Group:
     after: list[Instruction] = field(factory=list)
     made: dict[int, bool] = field(factory=dict)  # results by step: whether seen as an array, not as a block
     late: set[int] = field(factory=set)  # results that exist only after the last step
+    preceded: dict[int, tuple[Operand, Operand]] = field(factory=dict)  # arrays of one line by step, after one cell that was there before
 
     def take(self, instruction: Instruction) -> None:
         read = instruction.reads()
         if not any(index in self.made or index in self.late for index in read):
-            joins = (not self.inside and self._is_loop(instruction)) or self._is_loop(instruction)
-            return self._join(instruction, as_array=False) if joins else self.before.append(instruction)
+            return self._admit(instruction, as_array=False) if self._is_loop(instruction) else self.before.append(instruction)
         rule = _JOINING.get(instruction.op, _Group._element if _is_elementwise(instruction.op) else None)
-        if rule is None or any(index in self.late for index in read) or not rule(self, instruction):
+        if rule is None or any(index in self.late and index not in self.preceded for index in read) or not rule(self, instruction):
             self.after.append(instruction)
             self.late.update(ref.index for ref in instruction.results)
 
     def _is_loop(self, instruction: Instruction) -> bool:
         return instruction.op == "loop" and steps_of(instruction) == self.steps
 
-    def _join(self, instruction: Instruction, *, as_array: bool) -> None:
+    def _admit(self, instruction: Instruction, *, as_array: bool) -> None:
         self.inside.append(instruction)
         self.made.update((ref.index, as_array) for ref in instruction.results)
 
@@ -122,7 +122,7 @@ class _Group:
         others.subtract(cut)
         if any(count > 0 and index in self.made for index, count in others.items()) or any(self.made.get(index) for index in cut):
             return False
-        self._join(instruction, as_array=False)
+        self._admit(instruction, as_array=False)
         self.late.update(ref.index for ref in instruction.results[:carries])
         for ref in instruction.results[:carries]:
             del self.made[ref.index]
@@ -133,7 +133,7 @@ class _Group:
         seen = {self.made[operand.index] for operand in instruction.operands if isinstance(operand, Ref) and operand.index in self.made}
         if len(seen) > 1 or not all(self._fits(operand, as_array=True in seen) for operand in instruction.operands):
             return False
-        self._join(instruction, as_array=True in seen)
+        self._admit(instruction, as_array=True in seen)
         return True
 
     def _fits(self, operand: Operand, *, as_array: bool) -> bool:
@@ -147,18 +147,28 @@ class _Group:
         (operand,) = instruction.operands
         if shape_of(operand) != self.steps.block:
             return False
-        self._join(instruction, as_array=True)
+        self._admit(instruction, as_array=True)
         return True
 
     def _reduction(self, instruction: Instruction) -> bool:
         """Over all steps, and in their order where that counts."""
         (operand,) = instruction.operands
         ordered = REDUCTIONS[instruction.op][2]
-        if shape_of(operand) != self.steps.cells or (ordered and self.steps.reverse):
+        whole = self.preceded[operand.index][1] if isinstance(operand, Ref) and operand.index in self.preceded else operand
+        if shape_of(whole) != self.steps.cells or (ordered and self.steps.reverse):
             return False
         self.inside.append(instruction)
         self.late.add(instruction.result.index)
         return True
+
+    def _join(self, instruction: Instruction) -> bool:
+        """A line by step after one cell: nothing but a reduction can use it before the last step."""
+        if len(instruction.operands) == 2:
+            first, line = instruction.operands
+            is_known = not isinstance(first, Ref) or not (first.index in self.made or first.index in self.late)
+            if is_known and shape_of(first) == SCALAR and isinstance(line, Ref) and self.made.get(line.index):
+                self.preceded[instruction.result.index] = first, line
+        return False
 
     def _window(self, instruction: Instruction) -> bool:
         """One cell, that of the last step."""
@@ -206,6 +216,7 @@ _JOINING: dict[str, Callable[[_Group, Instruction], bool]] = {
     "loop": _Group._loop,
     "as_array": _Group._as_array,
     "window": _Group._window,
+    "join": _Group._join,
     **dict.fromkeys(REDUCTIONS, _Group._reduction),
 }
 
@@ -326,9 +337,11 @@ class _Writer:
 
     def _reduction(self, instruction: Instruction) -> None:
         op, _, _ = REDUCTIONS[instruction.op]
-        initial = initial_of(instruction.op, instruction.result.kind)
+        (operand,) = instruction.operands
+        preceded = self.group.preceded.get(operand.index) if isinstance(operand, Ref) else None
+        initial, operand = preceded or (initial_of(instruction.op, instruction.result.kind), operand)
         so_far, following = (Ref(self.fresh(), SCALAR, instruction.result.kind) for _ in range(2))
-        element = self._at_step(instruction.operands[0])
+        element = self._at_step(operand)
         self._body.append(Instruction(op, (so_far, element), (following,), instruction.cell))
         self._carries.append(_Carry(initial, so_far, following, instruction.result))
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from ultramc.address import CellRef, RangeRef
 from ultramc.errors import LimitExceeded, UnsupportedFormula
 from ultramc.functions.kit import Area, Kit, Unroll, Value, broadcast, tag_of, tag_value
+from ultramc.program import MOST_PARTS
 from ultramc.references import extent
 from ultramc.values import Kind, Scalar, kind_of
 
@@ -35,10 +36,11 @@ class Pending(Exception):
 
 @frozen(eq=False)
 class Block:
-    """Simulated cells: a value of shape (rows, columns, 1, 1)."""
+    """Simulated cells: a value of shape (rows, columns, 1, 1). `stepped`: made by a loop, or cell by cell of what one made."""
 
     place: RangeRef
     value: Value
+    stepped: bool = False
 
 
 class Plane:
@@ -83,7 +85,7 @@ class Grid:
     def is_pending(self, place: RangeRef) -> bool:
         return bool(self.planes[place.sheet].pending[_cut(place)].any())
 
-    def write(self, place: RangeRef, value: Value) -> None:
+    def write(self, place: RangeRef, value: Value, *, stepped: bool = False) -> None:
         """Store what the cells of `place` hold: a value of shape (rows, columns, 1, 1) or one that broadcasts to it."""
         plane = self.planes[place.sheet]
         plane.pending[_cut(place)] = False
@@ -93,7 +95,7 @@ class Grid:
             plane.tag[_cut(place)] = tag
             plane.owner[_cut(place)] = 0
         else:
-            self.blocks.append(Block(place, value))
+            self.blocks.append(Block(place, value, stepped))
             plane.owner[_cut(place)] = len(self.blocks)
 
     def read(self, place: RangeRef) -> Value:
@@ -116,16 +118,51 @@ class Grid:
         """The cells that each cell of the block sees: shape (rows, columns, height, width). Raises Unroll where their number differs."""
         if not area.steady and place.size > 1:
             raise Unroll
-        value = self.read(extent(area, place))
+        moves = (area.top.moves and place.height > 1) or (area.left.moves and place.width > 1)
+        if moves and 1 < area.height * area.width <= MOST_PARTS and not self._is_known(extent(area, place)):
+            return self._cell_by_cell(area, place)
+        value = self._same_everywhere(area, place) or self.read(extent(area, place))
         rows = place.height if area.top.moves else 1
         columns = place.width if area.left.moves else 1
-        if rows == columns == 1:
+        if rows == columns == 1 or value.shape == (1, 1, 1, 1):
             return value
         if rows * columns * area.height * area.width > WIDEST:
             raise Unroll
         cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
         steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
         return value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, **steps))
+
+    def _cell_by_cell(self, area: Area, place: RangeRef) -> Value:
+        """Short areas as arrays of single cells, each seen for itself."""
+        corners = [(row, column) for row in range(area.height) for column in range(area.width)]
+        return self.kit.joined([(self.seen(_cell_of(area, *corner), place), corner) for corner in corners], (area.height, area.width))
+
+    def _is_known(self, place: RangeRef) -> bool:
+        return not self.blocks or not self.planes[place.sheet].owner[_cut(place)].any()
+
+    def _same_everywhere(self, area: Area, place: RangeRef) -> Value | None:
+        """Of a block of cells that hold one and the same simulated value: that value, where single cells of it are seen."""
+        whole = extent(area, place)
+        if not self.blocks or area.height * area.width > 1 or whole.size == 1:
+            return None
+        plane = self.planes[whole.sheet]
+        owner = plane.owner[_cut(whole)]
+        if whole.bottom > plane.height or whole.right > plane.width or not owner.flat[0] or not (owner == owner.flat[0]).all():
+            return None
+        value = self.blocks[int(owner.flat[0]) - 1].value
+        return value if value.shape == (1, 1, 1, 1) and not plane.pending[_cut(whole)].any() else None
+
+    def borders(self, place: RangeRef, axis: int) -> tuple[set[int], bool]:
+        """Where along an axis one block ends and another begins, from the first cell on, and whether any of them is stepped.
+
+        Only borders of stepped blocks count.
+        """
+        if not self.blocks:
+            return set(), False
+        owner = np.moveaxis(self.planes[place.sheet].owner[_cut(place)], axis, 0)
+        stepped = np.array([False, *(block.stepped for block in self.blocks)])[owner]
+        change = (owner[1:] != owner[:-1]) & (stepped[1:] | stepped[:-1])
+        return set((np.flatnonzero(change.any(axis=1)) + 1).tolist()), bool(stepped.any())
 
     def scalars(self, place: RangeRef) -> list[Scalar]:
         """The known values of some cells, row by row."""
@@ -165,6 +202,12 @@ class Grid:
             return whole
         top, left = place.top - block.place.top, place.left - block.place.left
         return self.kit.part(whole, top, left, place.height, place.width)
+
+
+def _cell_of(area: Area, row: int, column: int) -> Area:
+    """One cell of an area, by its place there."""
+    top, left = evolve(area.top, at=area.top.at + row), evolve(area.left, at=area.left.at + column)
+    return Area(area.sheet, top, left, top, left)
 
 
 def _cut(place: RangeRef) -> tuple[slice, slice]:

@@ -19,6 +19,7 @@ from ultramc.functions.kit import Area, Edge, Kit, Unroll, Value, tag_of
 from ultramc.fusion import REDUCTIONS, initial_of
 from ultramc.ops import OPS
 from ultramc.program import (
+    DECISIONS,
     EVERYTHING,
     LARGEST,
     TRUE,
@@ -27,11 +28,14 @@ from ultramc.program import (
     Growing,
     Instruction,
     Interval,
+    Known,
     Operand,
     Ref,
     Shape,
     along,
+    broadcast_shape,
     constant,
+    decided,
     interval_of,
     interval_of_result,
     kind_of_operand,
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 16  # in which the kinds of carried values have to settle; there are fewer kinds
 WIDE: Interval = (-LARGEST, LARGEST)
-GUESS: Interval = (-1e30, 1e30)  # products of ten such numbers are finite
+GUESSES: tuple[Interval, ...] = ((-1e30, 1e30), (-1e75, 1e75), (-1e150, 1e150))
 
 
 class Source(Protocol):
@@ -69,20 +73,22 @@ Formula = Callable[["Lowering", Member], Value]
 
 
 def lowered(loop: Loop, lowering: Lowering, formula: Formula) -> dict[Member, Value]:
-    """What each member holds at all steps. Raises Unroll where the loop cannot be computed as one, Pending where cells come first."""
-    assumed = dict.fromkeys(members(loop), WIDE if lowering.draws is None else GUESS)
-    frame = _settled(loop, lowering, formula, assumed)
-    if lowering.draws is None:
-        return frame.results()
-    if 0 < frame.odd_start() < loop.steps and not frame.is_inner:
-        raise Peel(frame.odd_start())
-    tight = frame.reached()
-    if all(_within(tight[member], GUESS) for member in tight):
-        frame = _settled(loop, lowering, formula, tight)
-        reached = frame.reached()
-        if all(_within(reached[member], tight.get(member, GUESS)) for member in reached):
-            return frame.results()
-    return _settled(loop, lowering, formula, dict.fromkeys(assumed, WIDE)).results()
+    """What each member holds at all steps. Raises Unroll where the loop cannot be computed as one, Pending where cells come first.
+
+    Carried numbers are first taken to lie within bounds; then the body, run on intervals, tells which bounds they keep. So the body
+    is free of tests for overflow where none can occur. Where they keep no bounds, or all is known, they may be any numbers.
+    """
+    anything = dict.fromkeys(members(loop), WIDE)
+    for guess in () if lowering.draws is None else GUESSES:
+        frame = _settled(loop, lowering, formula, dict.fromkeys(anything, guess))
+        if 0 < frame.odd_start() < loop.steps and not frame.is_inner:
+            raise Peel(frame.odd_start())
+        bounds = frame.reached()
+        if all(_within(interval, guess) for interval in bounds.values()):
+            frame = _settled(loop, lowering, formula, bounds)
+            if all(_within(interval, bounds.get(member, guess)) for member, interval in frame.reached().items()):
+                return frame.results()
+    return _settled(loop, lowering, formula, anything).results()
 
 
 def _within(inner: Interval, outer: Interval) -> bool:
@@ -348,9 +354,10 @@ class Frame:
         if is_ordered and (self.direction.backwards or (array.shape[2:] != (1, 1) and not (self.direction.down and array.shape[2] == 1))):
             raise Unroll
         newest = Ref(array.index, array.shape, array.kind, array.interval)
-        shape = (*array.shape[:2], 1, 1)
         kind = "number" if array.kind == "number" else array.kind
         before = None if array.before is None else self.outer_kit.emit(op, array.before)
+        shape = newest.shape if before is None else broadcast_shape([newest.shape, shape_of(before)])
+        shape = (*shape[:2], 1, 1)
         initial = initial_of(op, kind) if before is None else before
         span = self._span_of_total(op, newest, before)
         so_far = self.builder.parameter(shape, kind, _hull((span, _span(initial))) if kind == "number" else EVERYTHING)
@@ -503,51 +510,85 @@ def _area(sheet: str, direction: Direction, lengthwise: tuple[Edge, Edge], cross
 
 
 class _Intervals:
-    """A body, step by step, on the intervals of its values."""
+    """A body, step by step, on what is known of its values: intervals of numbers, and whether masks hold everywhere or nowhere.
+
+    So a flag of periods, or the last year of a table, counts in its own steps only.
+    """
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
-        self.found: dict[int, Interval] = {}
+        self.numbers: dict[int, Interval] = {}
+        self.masks: dict[int, bool | None] = {}
+        self.cuts = [(ref, _by_step(operand, frame.direction)) for operand, ref in frame.cuts.values() if not isinstance(operand, Ref)]
 
     def run(self) -> dict[Member, Interval]:
-        chains = self.frame.carried
+        """The hull of what carried members reach."""
+        chains, totals = self.frame.carried, [total for total in self.frame.totals if total[1].kind == "number"]
         state = {member: [interval_of(carry.initial.payload) for carry in chain] for member, chain in chains.items()}
         hull = {member: _hull(intervals) for member, intervals in state.items()}
-        totals = [(so_far, following) for _, so_far, following in self.frame.totals if so_far.kind == "number"]
-        self.found = {so_far.index: _span(initial) for initial, so_far, _ in self.frame.totals if so_far.kind == "number"}
-        for _ in range(self.frame.loop.steps):
-            following = self._step(state)
-            inside = all(_within(intervals[0], hull[member]) for member, intervals in following.items())
-            hull = {member: _hull((hull[member], intervals[0])) for member, intervals in following.items()}
-            steady = all(_within(self._interval(value), self.found[so_far.index]) for so_far, value in totals)
-            if inside and steady:
-                break
-            state = following
-            self.found.update([(so_far.index, self._interval(value)) for so_far, value in totals])
+        self.numbers.update((so_far.index, _span(initial)) for initial, so_far, _ in totals)
+        for step in range(self.frame.loop.steps):
+            state = self._step(state, step)
+            hull = {member: _hull((hull[member], intervals[0])) for member, intervals in state.items()}
+            self.numbers.update([(so_far.index, self._interval(total)) for _, so_far, total in totals])
         return hull
 
-    def _step(self, state: Mapping[Member, Sequence[Interval]]) -> dict[Member, list[Interval]]:
+    def _step(self, state: Mapping[Member, Sequence[Interval]], step: int) -> dict[Member, list[Interval]]:
         for member, intervals in state.items():
             for carry, interval in zip(self.frame.carried[member], intervals, strict=True):
                 assert isinstance(carry.value.payload, Ref)
-                self.found[carry.value.payload.index] = interval
-        for instruction in self.frame.kit.builder.instructions:
-            if instruction.result.kind == "number" and "body" not in instruction.attributes:
-                self.found[instruction.result.index] = self._made(instruction)
+                self.numbers[carry.value.payload.index] = interval
+        for ref, bounds in self.cuts:
+            self._put(ref, bounds[step])
+        for instruction in self.frame.builder.instructions:
+            self._infer(instruction)
         return {member: [self._interval(self.frame.now[member].payload), *intervals[:-1]] for member, intervals in state.items()}
 
-    def _made(self, instruction: Instruction) -> Interval:
-        intervals = [self._interval(operand) for operand in instruction.operands]
-        return interval_of_result(
-            instruction.op, intervals, [shape_of(operand) for operand in instruction.operands], instruction.attributes
-        )
+    def _put(self, ref: Ref, bounds: Interval) -> None:
+        if ref.kind == "number":
+            self.numbers[ref.index] = bounds
+        elif ref.kind == "mask":
+            self.masks[ref.index] = bool(bounds[0]) if bounds[0] == bounds[1] else None
+
+    def _infer(self, instruction: Instruction) -> None:
+        op, operands, result = instruction.op, instruction.operands, instruction.result
+        if result.kind == "mask":
+            self.masks[result.index] = self._verdict(op, operands)
+        elif result.kind == "number" and op == "select" and (verdict := self._mask(operands[0])) is not None:
+            self.numbers[result.index] = self._interval(operands[1 if verdict else 2])
+        elif result.kind == "number" and "body" not in instruction.attributes:
+            intervals, shapes = [self._interval(operand) for operand in operands], [shape_of(operand) for operand in operands]
+            self.numbers[result.index] = interval_of_result(op, intervals, shapes, instruction.attributes)
+
+    def _verdict(self, op: str, operands: Sequence[Operand]) -> bool | None:
+        if op in DECISIONS:
+            return DECISIONS[op](*(self._interval(operand) for operand in operands))
+        rule = _LOGIC.get(op)
+        return None if rule is None else rule([self._mask(operand) for operand in operands])
+
+    def _mask(self, operand: Operand) -> bool | None:
+        return self.masks.get(operand.index) if isinstance(operand, Ref) else decided(operand)
 
     def _interval(self, operand: Operand) -> Interval:
-        known = interval_of(operand) if kind_of_operand(operand) == "number" else EVERYTHING
-        if not isinstance(operand, Ref) or operand.index not in self.found:
+        known = _span(operand)
+        if not isinstance(operand, Ref) or operand.index not in self.numbers:
             return known
-        low, high = self.found[operand.index]
+        low, high = self.numbers[operand.index]
         return max(low, known[0]), min(high, known[1])
+
+
+_LOGIC: dict[str, Callable[[Sequence[bool | None]], bool | None]] = {
+    "not": lambda masks: None if masks[0] is None else not masks[0],
+    "and": lambda masks: False if False in masks else None if None in masks else True,
+    "or": lambda masks: True if True in masks else None if None in masks else False,
+}
+
+
+def _by_step(known: Known, direction: Direction) -> list[Interval]:
+    """The bounds of a known array at each step, in the order of the steps."""
+    lines = np.moveaxis(known, direction.axis, 0).reshape(known.shape[direction.axis], -1)
+    bounds = list(zip(lines.min(axis=1).tolist(), lines.max(axis=1).tolist(), strict=True))
+    return bounds[::-1] if direction.backwards else bounds
 
 
 def _hull(intervals: Sequence[Interval]) -> Interval:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, reduce
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,9 @@ Known = NDArray[Any]
 EVERYTHING: Interval = (-math.inf, math.inf)
 LARGEST = float(np.finfo(np.float64).max)
 TRUE = np.ones((1, 1, 1, 1, 1), dtype=bool)
+MOST_PARTS = 16  # of an array that is not put together where it can be done without
 FALSE = np.zeros((1, 1, 1, 1, 1), dtype=bool)
+NO_ERROR = np.zeros((1, 1, 1, 1, 1), dtype=np.uint8)
 
 
 @frozen(eq=False)
@@ -552,6 +556,8 @@ class Builder:
         values = tuple(operand if isinstance(operand, (np.ndarray, Ref)) else constant(operand) for operand in operands)
         if values and not any(isinstance(value, Ref) for value in values):
             return self._fold(op, values, attributes)
+        if OPS[op].shape == "elementwise" and (split := self._part_by_part(op, values, attributes)) is not None:
+            return split
         simpler = _SIMPLER.get(op)
         if simpler is not None:
             result = simpler(*values)
@@ -567,6 +573,29 @@ class Builder:
             if verdict is not None:
                 return _everywhere(verdict, broadcast_shape([shape_of(value) for value in values]))
         return self.append(op, *values, **attributes)
+
+    def _part_by_part(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Operand | None:
+        """An elementwise op on arrays that were joined: once for each part, so that nothing is put together for it."""
+        join = next((join for value in values if (join := self.maker(value)) is not None and join.op == "join"), None)
+        if join is None:
+            return None
+        rows = [self._parts_like(value, join) for value in values]
+        if any(row is None for row in rows):
+            return None
+        results = [self.emit(op, *parts, **attributes) for parts in zip(*(row for row in rows if row is not None), strict=True)]
+        return self.emit("join", *results, **join.attributes)
+
+    def _parts_like(self, value: Operand, join: Instruction) -> Sequence[Operand] | None:
+        """The parts of a value that lie where those of a join do; None where it was not made so."""
+        if shape_of(value)[2:] == (1, 1):
+            return [value] * len(join.operands)
+        if isinstance(value, np.ndarray) and value.shape[2:4] == join.attributes["size"]:
+            corners = zip(join.attributes["places"], (shape_of(part)[2:] for part in join.operands), strict=True)
+            return [value[:, :, top : top + height, left : left + width] for (top, left), (height, width) in corners]
+        other, parts = self.maker(value), self.line(value)
+        if other is None or parts is None or other.attributes != join.attributes:
+            return None
+        return parts if [shape_of(part)[2:] for part in parts] == [shape_of(part)[2:] for part in join.operands] else None
 
     def parameter(self, shape: Shape, kind: str = "number", interval: Interval = EVERYTHING) -> Ref:
         """A value that a body is given at each step."""
@@ -611,10 +640,31 @@ class Builder:
         self._made[ref.index] = self.instructions[-1]
         return ref
 
+    def maker(self, value: Operand) -> Instruction | None:
+        """The instruction that made a value."""
+        return self._made.get(value.index) if isinstance(value, Ref) else None
+
     def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
         """The operands of the instruction that made a value, if it was this op."""
-        instruction = self._made.get(value.index) if isinstance(value, Ref) else None
+        instruction = self.maker(value)
         return instruction.operands if instruction is not None and instruction.op == op else None
+
+    def line(self, value: Operand) -> tuple[Operand, ...] | None:
+        """The parts, in their order, of an array that was joined of few parts: single cells, or pieces of one row or column."""
+        join = self.maker(value)
+        if join is None or join.op != "join" or len(join.operands) > MOST_PARTS:
+            return None
+        return join.operands if join.attributes["places"] == _in_line(join.operands, join.attributes["size"]) else None
+
+
+def _in_line(parts: Sequence[Operand], size: tuple[int, int]) -> tuple[tuple[int, int], ...] | None:
+    """The corners of parts that fill an array row by row."""
+    height, width = size
+    shapes = [shape_of(part)[2:] for part in parts]
+    if 1 in size:
+        starts = list(accumulate((max(shape) for shape in shapes), initial=0))[:-1]
+        return tuple((start, 0) if width == 1 else (0, start) for start in starts)
+    return tuple((row, column) for row in range(height) for column in range(width)) if set(shapes) == {(1, 1)} else None
 
 
 Grow = Callable[[Builder, str, tuple[Operand | float, ...], Mapping[str, Any]], Operand]
@@ -664,8 +714,8 @@ class BodyBuilder(Builder):
         self.local.add(ref.index)
         return ref
 
-    def made_by(self, op: str, value: Operand) -> tuple[Operand, ...] | None:
-        return super().made_by(op, value) or self._outer.made_by(op, value)
+    def maker(self, value: Operand) -> Instruction | None:
+        return super().maker(value) or self._outer.maker(value)
 
 
 def _identity(value: Operand) -> tuple[Any, ...]:
@@ -732,6 +782,9 @@ _SIMPLER: dict[str, Callable[..., Operand | None]] = {
 }
 
 
+# What a reduction does with two cells
+PAIRS = {"sum": "add", "product": "mul", "minimum": "min", "maximum": "max", "any": "or", "all": "and", "first_error_of": "first_error"}
+
 # What undoes an instruction just before: each rule gives the operand that the two come back to, or None.
 
 
@@ -764,8 +817,32 @@ def _undone_window(builder: Builder, values: tuple[Operand, ...], attributes: Ma
     return block[0] if block and shape_of(block[0]) == wanted == (*whole[2:], 1, 1) else None
 
 
-def _undone_reduction(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
-    return values[0] if shape_of(values[0])[2:] == (1, 1) else None
+def _undone_reduction(op: str) -> Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], Operand | None]:
+    """One cell is what it comes to; and what was joined of few parts is reduced part after part, in their order."""
+
+    def undone(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
+        if shape_of(values[0])[2:] == (1, 1):
+            return values[0] if op != "first_error_of" else _first_error(builder, NO_ERROR, values[0])
+        parts = builder.line(values[0])
+        if parts is None or (len(parts) == 2 and shape_of(parts[0])[2:] == (1, 1) != shape_of(parts[1])[2:]):
+            return None
+        return reduce(partial(_further, builder, op), parts[1:], builder.emit(op, parts[0]))
+
+    return undone
+
+
+def _first_error(builder: Builder, so_far: Operand, tag: Operand) -> Operand:
+    """Not simplified: a tag of a cell may be of any kind, the result is an error or number."""
+    return builder.append("first_error", so_far, tag) if isinstance(tag, Ref) else builder.emit("first_error", so_far, tag)
+
+
+def _further(builder: Builder, op: str, so_far: Operand, part: Operand) -> Operand:
+    """A reduction that goes on over another part."""
+    if shape_of(part)[2:] == (1, 1):
+        return _first_error(builder, so_far, part) if op == "first_error_of" else builder.emit(PAIRS[op], so_far, part)
+    height, width = shape_of(part)[2:]
+    size, corner = ((height + 1, 1), (1, 0)) if width == 1 else ((1, width + 1), (0, 1))
+    return builder.emit(op, builder.emit("join", so_far, part, size=size, places=((0, 0), corner)))
 
 
 def _undone_near(builder: Builder, values: tuple[Operand, ...], attributes: Mapping[str, Any]) -> Operand | None:
@@ -783,7 +860,7 @@ _UNDONE: dict[str, Callable[[Builder, tuple[Operand, ...], Mapping[str, Any]], O
     "as_array": _undone_as_array,
     "window": _undone_window,
     "near": _undone_near,
-    **dict.fromkeys(("sum", "product", "minimum", "maximum"), _undone_reduction),
+    **{op: _undone_reduction(op) for op in PAIRS},
 }
 
 

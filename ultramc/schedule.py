@@ -25,11 +25,19 @@ IN_NO_DIRECTION = "cells that need each other in no one direction"
 DIFFERENT_VIEWS = "its cells do not see areas of one shape, or not the same known values where one is asked for"
 
 
+class Cut(Exception):
+    """A block is better computed in these parts."""
+
+    def __init__(self, parts: list[Member]) -> None:
+        super().__init__(str(parts[0].place))
+        self.parts = parts
+
+
 class Worker(Protocol):
     """Who works pieces out, into a grid of its own."""
 
     def attempt(self, member: Member) -> None:
-        """Raises Pending where cells come first, Unroll where the cells must be taken one by one."""
+        """Raises Pending where cells come first, Unroll where the cells must be taken one by one, Cut where parts are better."""
 
     def attempt_loop(self, loop: Loop) -> None:
         """Raises Pending and Unroll."""
@@ -135,6 +143,10 @@ class Schedule:
             except Pending as pending:
                 self._demand(pending.cells)
                 continue
+            except Cut as cut:
+                self._pop()
+                self._push(cut.parts)
+                continue
             except Unroll as reason:
                 if not self._as_loop(member):
                     self._split(str(reason) or DIFFERENT_VIEWS)
@@ -173,7 +185,7 @@ class Schedule:
     def _can(self, member: Member) -> bool:
         try:
             self.worker.attempt(member)
-        except (Unroll, Pending):
+        except (Unroll, Pending, Cut):
             return False
         return True
 

@@ -136,14 +136,14 @@ def _iteration(context: Context, call: Call, operands: Sequence[Array], out: Arr
 def _select(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
     """`putmask` is the quicker one, on lines."""
     mask, yes, no = operands
-    copied = [] if _same(no, out) else _copy(context, call, [no], out)
+    copied = [] if _same_place(no, out) else _copy(context, call, [no], out)
     line = lines(mask, yes, out)
     if line is None or line[0].size < out.size:
         return [*copied, partial(np.copyto, out, yes, where=mask)]
     return [*copied, partial(np.putmask, line[2], line[0], line[1])]
 
 
-def _same(x: Array, y: Array) -> bool:
+def _same_place(x: Array, y: Array) -> bool:
     """The same part of the same memory."""
     return x.ctypes.data == y.ctypes.data and x.shape == y.shape
 
@@ -151,7 +151,7 @@ def _same(x: Array, y: Array) -> bool:
 def _snap(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
     """Nearly always nothing is small enough to be snapped, which the operands' intervals may tell by one look at the result."""
     result, x, y = operands
-    copied = [] if _same(result, out) else _copy(context, call, [result], out)
+    copied = [] if _same_place(result, out) else _copy(context, call, [result], out)
     line = lines(x, y, out)
     if line is None:
         return [*copied, lambda: np.copyto(out, array.evaluate("snap", out, x, y))]
@@ -164,7 +164,11 @@ def _snap(context: Context, call: Call, operands: Sequence[Array], out: Array) -
 def _made_of(context: Context, result: Operand, x: Operand, y: Operand) -> bool:
     """The result is x + y or x - y."""
     maker = context.makers.get(result.index) if isinstance(result, Ref) else None
-    return maker is not None and maker.op in ("add", "sub") and maker.operands[0] is x and maker.operands[1] is y
+    return maker is not None and maker.op in ("add", "sub") and _same_value(maker.operands[0], x) and _same_value(maker.operands[1], y)
+
+
+def _same_value(one: Operand, other: Operand) -> bool:
+    return one is other or (isinstance(one, Ref) and isinstance(other, Ref) and one.index == other.index)
 
 
 def _snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive: bool, room: Array) -> None:

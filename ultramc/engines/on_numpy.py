@@ -22,6 +22,7 @@ from ultramc.program import Instruction, Operand, Program, Ref, Slot
 WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer runs cost more than they save
 LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
 TILE = 2 * CANONICAL_BLOCK  # elements: long calls, and what a group of instructions touches stays in the cache
+PASSED_THROUGH = 128 * 2**20  # bytes of buffers of one thread, those included that are filled part by part
 MOST_MEMORY = 512 * 2**20  # bytes of buffers of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations; fewer at once would be mere overhead
 SCRATCH = 32  # bytes for an element of a call
@@ -114,11 +115,10 @@ def planned(program: Program, run: int | None = None, tile: int | None = None) -
 
 
 def _suitable(each: int, hot: int) -> int:
-    """As many iterations as fit in the cache: whole blocks, or where the program is wide a power of two that fits in memory."""
-    fitting = min(WORKING_SET // (hot + SCRATCH), MOST_MEMORY // (each + SCRATCH))
-    if fitting >= CANONICAL_BLOCK:
-        return min(LARGEST_CHUNK, fitting // CANONICAL_BLOCK) * CANONICAL_BLOCK
-    return min(CANONICAL_BLOCK, max(SMALLEST_RUN, 1 << (MOST_MEMORY // (each + SCRATCH)).bit_length() - 1))
+    """As many whole blocks as fit in the cache; where not even one fits in memory, a power of two that does."""
+    blocks = min(LARGEST_CHUNK, WORKING_SET // ((hot + SCRATCH) * CANONICAL_BLOCK), PASSED_THROUGH // ((each + SCRATCH) * CANONICAL_BLOCK))
+    fitting = MOST_MEMORY // (each + SCRATCH)
+    return max(1, blocks) * CANONICAL_BLOCK if fitting >= CANONICAL_BLOCK else max(SMALLEST_RUN, 1 << fitting.bit_length() - 1)
 
 
 # Binding and execution
@@ -209,9 +209,7 @@ class _Bound:
 
     def _write(self, slot: Slot, operand: Operand, out: Array) -> None:
         place = self._outputs[operand.index] if isinstance(operand, Ref) else operand
-        height, width = slot.cells.height, slot.cells.width
-        whole = np.broadcast_to(self.array(place), (1, 1, height, width, self.count))
-        np.copyto(out, whole.reshape(height * width, self.count))
+        np.copyto(out.reshape(slot.cells.height, slot.cells.width, self.count), self.array(place)[0, 0])
 
 
 def _empty_chunk(slots: Sequence[Slot], first: int, count: int) -> Chunk:

@@ -307,13 +307,12 @@ class Kit:
 
     def stretch(self, operand: Operand, height: int, width: int) -> Operand:
         """An operand that is one row high or one column wide, repeated to that height and width."""
-        rows, columns, high, wide = shape_of(operand)
-        if (high, wide) == (height, width):
+        rows, columns, *size = shape_of(operand)
+        if tuple(size) == (height, width):
             return operand
         if isinstance(operand, np.ndarray):
             return np.broadcast_to(operand, (rows, columns, height, width, 1))
-        places = tuple((top, left) for top in range(0, height, high) for left in range(0, width, wide))
-        return self.emit("join", *[operand] * len(places), size=(height, width), places=places)
+        return self.emit("select", np.ones((1, 1, height, width, 1), dtype=bool), operand, operand)
 
     def part(self, array: Value, top: int, left: int, height: int, width: int) -> Value:
         """Some cells of one array, from a 0-based corner."""

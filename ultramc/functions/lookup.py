@@ -428,9 +428,9 @@ def _lines(call: Call, row: Value | None, column: Value | None, height: int, wid
 
 def _single(line: Value) -> int | None:
     """The number of a known line that is the same for the whole block."""
-    if line.kinds & ERROR or not isinstance(line.payload, np.ndarray) or line.payload.size != 1:
+    if line.kinds & ERROR or not isinstance(line.payload, np.ndarray) or (line.payload != line.payload.flat[0]).any():
         return None
-    return int(line.payload.item())
+    return int(line.payload.flat[0])
 
 
 def _index_area(call: Call, source: Area, row: int, column: int) -> Result:
