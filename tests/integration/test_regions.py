@@ -91,7 +91,7 @@ FORMULAS = (
     'SUMIF({h},">1")',
     "SUMPRODUCT({h},{h})",
     "INDEX({h},1,{i})",
-    "INDEX({h},1+ABS({v}))",
+    "INDEX({h},1,1+ABS({v}))",
     "MATCH({v},{h},0)",
     "IFERROR(INDEX({h},MATCH({i},{h},0)),{v})",
     "VLOOKUP({v},{h},1,0)",
@@ -130,7 +130,7 @@ FORMULAS = (
     "SUM({c})*{i}+{p}",
     "{p}/{f}+{v}",
     "IF({s}=0,{p}+{v},{x})",
-    "INDEX({h},1+ABS({p}))",
+    "INDEX({h},1+ABS({p}),1)",
     "VLOOKUP({p},{h},1)",
     "AND({p}>0,{u}>0)",
 )
