@@ -8,8 +8,10 @@ programs were refused, and which formulas were computed one by one. Each file ha
 | column | what it says |
 | --- | --- |
 | cells, distinct, rectangles | formula cells; formulas that differ in relative form; rectangles of like formulas |
-| block, loop, single, each, saved | % of the formula cells, in the base case: in blocks; in loops; formulas that stand once; one by one; not computed |
-| constants, program | numbers that formulas read, made uncertain; instructions of the program but for their draws; its outputs are all ends |
+| block, loop, single | % of the formula cells, in the base case: in blocks, in loops, formulas that stand once |
+| each, saved | % of them one by one, or not computed |
+| constants | numbers that formulas read; all are made uncertain |
+| program | its instructions, but for the draws; everything that no other formula reads is an output |
 | refused | how often formulas cannot be computed with simulated numbers: these are fixed at their values, or their numbers are |
 | read … first | seconds: file to cells, cells to graph, base case, program, first iteration |
 | peak | MB, of the whole process |
@@ -37,7 +39,7 @@ from ultramc.engines.base import Job
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.graph import Graph, Region
 from ultramc.parser import relative_key
-from ultramc.program import constant
+from ultramc.program import Instruction, constant
 
 NOW = datetime(2026, 1, 1)
 MOST_REFUSALS = 40  # formulas that are fixed, one after the other, before a workbook is given up
@@ -127,10 +129,18 @@ def compiled_with_everything_uncertain(found: Findings, calculation: Calculation
                 return None
             continue
         drawn = {RangeRef.of(cell) for cell in draws}
-        found.instructions = sum(instruction.cell not in drawn for instruction in compiled.program.instructions)
+        found.instructions = sum(each.cell not in drawn for each in all_instructions(compiled.program.instructions))
         found.one_by_one = len(compiled.unrolled)
         return compiled
     return None
+
+
+def all_instructions(instructions: Iterable[Instruction]) -> Iterator[Instruction]:
+    """Those inside loops included."""
+    for instruction in instructions:
+        yield instruction
+        if "body" in instruction.attributes:
+            yield from all_instructions(instruction.attributes["body"].instructions)
 
 
 def numbers_read(graph: Graph) -> Iterator[tuple[CellRef, Draw]]:
@@ -251,9 +261,8 @@ def print_left_out(left_out: Mapping[Path, str]) -> None:
 def print_refusals(kept: Mapping[Path, Findings]) -> None:
     programs = [found for found in kept.values() if found.instructions is not None]
     as_wished = sum(not found.refusals for found in programs)
-    print(
-        f"\n{as_wished} programs with all constants uncertain, {len(programs) - as_wished} with fewer, {len(kept) - len(programs)} none. Refused:"
-    )
+    fewer, none = len(programs) - as_wished, len(kept) - len(programs)
+    print(f"\nPrograms: {as_wished} with all constants uncertain, {fewer} with fewer, {none} not within {MOST_REFUSALS} refusals. Refused:")
     for reason, count in Counter(reason for found in kept.values() for reason in found.refusals).most_common():
         print(f"  {count:4} {reason[:160]}")
 

@@ -102,6 +102,17 @@ class Calculation:
         for member in circle:
             self._keep_cached(member.region, member.place, CircularReference([*names, names[0]]))
 
+    def is_settled(self, member: Member) -> bool:
+        """Draws that are saved stay as they are, and close no circle."""
+        region, place = member.region, member.place
+        if region.tree is None or not self._has_saved_draws(place) or not self.lowering.draws_in(region.tree, place):
+            return False
+        self.drawing.add(region.index)
+        self.volatile.add(region.index)
+        self.grid.write(place, self._from_cache(place))
+        self.done.append((region, place))
+        return True
+
     def attempt_loop(self, loop: Loop) -> None:
         try:
             values = lowered(loop, self.lowering, self._in_loop)
@@ -119,7 +130,9 @@ class Calculation:
             raise Unroll
         value = lowering.formula(member.place, region.tree, array=region.in_array_mode)
         if lowering.drew:
-            raise Unroll
+            if self._is_any_draw_saved(member.place):
+                raise Unroll
+            self.drawing.add(region.index)
         if lowering.volatile:
             self.volatile.add(region.index)
         if lowering.reads:
@@ -174,10 +187,16 @@ class Calculation:
         return all((cell.row, cell.column) in values for cell in place.cells())
 
     def _has_saved_draws(self, place: RangeRef) -> bool:
-        """Whether an earlier draw is saved: a book saved without its add-in has `#NAME?` instead."""
+        return all(self._saved_draws(place))
+
+    def _is_any_draw_saved(self, place: RangeRef) -> bool:
+        return any(self._saved_draws(place))
+
+    def _saved_draws(self, place: RangeRef) -> Iterator[bool]:
+        """Whether an earlier draw of each cell is saved: a book saved without its add-in has `#NAME?` instead."""
         values = self.graph.book.sheet(place.sheet).values
         saved = (values.get((cell.row, cell.column)) for cell in place.cells())
-        return all(value is not None and value is not ExcelError.NAME for value in saved)
+        return (value is not None and value is not ExcelError.NAME for value in saved)
 
 
 def reason_of(failure: FormulaError | Pending, lost: Mapping[CellRef, FormulaError]) -> FormulaError:

@@ -310,6 +310,9 @@ class _Writer:
         names = [str(member.place.first) for member in circle]
         raise CircularReference([*names, names[0]])
 
+    def is_settled(self, member: Member) -> bool:
+        return False
+
     def attempt_loop(self, loop: Loop) -> None:
         try:
             values = lowered(loop, self.lowering, _in_loop)

@@ -576,7 +576,8 @@ class Builder:
 
     def _part_by_part(self, op: str, values: tuple[Operand, ...], attributes: dict[str, Any]) -> Operand | None:
         """An elementwise op on arrays that were joined: once for each part, so that nothing is put together for it."""
-        join = next((join for value in values if (join := self.maker(value)) is not None and join.op == "join"), None)
+        arrays = [value for value in values if shape_of(value)[2:] != (1, 1)]
+        join = next((join for value in arrays if (join := self.maker(value)) is not None and join.op == "join"), None)
         if join is None:
             return None
         rows = [self._parts_like(value, join) for value in values]

@@ -42,6 +42,9 @@ class Worker(Protocol):
     def attempt_loop(self, loop: Loop) -> None:
         """Raises Pending and Unroll."""
 
+    def is_settled(self, member: Member) -> bool:
+        """Whether the member, of a group that needs itself, is known without being computed, and now stands in the grid."""
+
     def circle(self, circle: Sequence[Member]) -> None:
         """Is told of pieces that wait for each other."""
 
@@ -109,7 +112,9 @@ class Schedule:
         if len(regions) == 1 and (first.is_array or first.index not in self.graph.precedents(first)):
             return [Member(first, first.place)]
         self.cyclic.update(region.index for region in regions)
-        group = [Member(region, region.place) for region in regions]
+        group = [member for member in (Member(region, region.place) for region in regions) if not self.worker.is_settled(member)]
+        if not group:
+            return []
         if any(region.is_array for region in regions):
             return self._singly([cell for member in group for cell in cells_of(member)])
         return self._singly(pieces_of(group, self._areas))

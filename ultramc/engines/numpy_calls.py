@@ -174,42 +174,43 @@ def _same_value(one: Operand, other: Operand) -> bool:
 def _snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive: bool, room: Array) -> None:
     """Each look at a line is one of many; so the cheap ones come first.
 
-    Where x + y or x - y is to be snapped, |y| is nearly |x|, so that the largest x gives a threshold.
+    Where x + y or x - y is to be snapped, |y| is nearly |x|, so that the largest x gives a threshold; and where it is 0 it is +0
+    already, or x and y are 0 too.
     """
     x, y, out = line
-    least = _least(out)
-    if least > threshold:
+    if is_sum and threshold == math.inf:
+        threshold = 2 * TINY * max(_largest(x), 0.0 if is_positive else -_least(x))
+    if _least(out) > threshold:
         return
-    if is_sum:
-        threshold = min(threshold, 2 * TINY * max(_largest(x), 0.0 if is_positive else -_least(x)))
-    if least > threshold or _largest(out) < -threshold:
-        return
-    np.abs(out, room[0])
-    if not _least(room[0]) > threshold:
+    small, other = _masks(room[0]), _masks(room[1])
+    np.less_equal(out, threshold, small)
+    np.greater_equal(out, -threshold, other)
+    found = np.count_nonzero(np.logical_and(small, other, small))
+    if found and not (is_sum and found == np.count_nonzero(np.equal(out, 0.0, small))):
         _snapped_closely(x, y, out, room)
 
 
 def _least(line: Array) -> float:
-    """NaN where there is one."""
-    least: float = np.minimum.reduce(line, axis=None, initial=math.inf)
+    """NaN, which nothing is snapped to, is passed over."""
+    least: float = np.fmin.reduce(line, axis=None, initial=math.inf)
     return least
 
 
 def _largest(line: Array) -> float:
-    largest: float = np.maximum.reduce(line, axis=None, initial=-math.inf)
+    largest: float = np.fmax.reduce(line, axis=None, initial=-math.inf)
     return largest
 
 
 def _snapped_closely(x: Array, y: Array, out: Array, room: Array) -> None:
-    """`array.EXPRESSIONS["snap"]`, step by step; the first line of the room holds the sizes of `out`."""
+    """`array.EXPRESSIONS["snap"]`, step by step."""
     sizes, largest, small = room[0], room[1], _masks(room[2])
     np.abs(x, largest)
-    np.abs(y, room[2])
-    np.maximum(largest, room[2], out=largest)
+    np.abs(y, sizes)
+    np.maximum(largest, sizes, out=largest)
     np.multiply(largest, TINY, largest)
+    np.abs(out, sizes)
     np.less(sizes, largest, small)
-    if small.any():
-        np.copyto(out, 0.0, where=small)
+    np.copyto(out, 0.0, where=small)
 
 
 def _masks(line: Array) -> Array:

@@ -146,6 +146,11 @@ class Schedule:
     dying: tuple[tuple[int, ...], ...]
     kept: frozenset[int]
 
+    @property
+    def calls_by_row(self) -> int:
+        """How many calls the groups would take if each tile were one row."""
+        return sum(item.length * len(item.members) for item in self.items if isinstance(item, Group))
+
 
 def schedule(instructions: Sequence[Instruction], kept: Iterable[int]) -> Schedule:
     kept = frozenset(kept)

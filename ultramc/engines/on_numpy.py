@@ -21,7 +21,8 @@ from ultramc.program import Instruction, Operand, Program, Ref, Slot
 
 WORKING_SET = 16 * 2**20  # bytes of buffers of one thread; beyond, longer runs cost more than they save
 LARGEST_CHUNK = 8  # canonical blocks; both measured: benchmarks/test_engine.py
-TILE = 2 * CANONICAL_BLOCK  # elements: long calls, and what a group of instructions touches stays in the cache
+TILE = 8 * CANONICAL_BLOCK  # elements: long calls, and what a group of instructions touches stays in the cache
+MANY_CALLS = 20_000  # of groups: beyond, a tile is several rows of few iterations, for the plan to stay small
 PASSED_THROUGH = 128 * 2**20  # bytes of buffers of one thread, those included that are filled part by part
 MOST_MEMORY = 512 * 2**20  # bytes of buffers of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations; fewer at once would be mere overhead
@@ -65,9 +66,8 @@ class NumPyEngine(Engine):
 
     `run` and `tile` are for tests and measurements: iterations carried out at once, and cells of a tile.
 
-    One thread is the default, by measurement: every call hands the interpreter lock over, and with two threads on two cores
-    a debt schedule of 4,000 instructions took from as long to twenty times as long (benchmarks/test_engine.py). Programs of
-    few instructions over large blocks may gain.
+    One thread is the default, by measurement: every call hands the interpreter lock over. On a debt schedule of 4,000 calls two
+    threads on two cores took 1.2 to 1.4 times as long as one in runs of one or two canonical blocks, and gained a fifth in runs of eight.
     """
 
     name = "numpy"
@@ -108,15 +108,15 @@ class NumPyEngine(Engine):
 def planned(program: Program, run: int | None = None, tile: int | None = None) -> Plan:
     """`run`: iterations at once; `tile`: cells of a tile; as they suit the program where they are None."""
     schedule = scheduled(program)
-    iterations = run or _suitable(*live_bytes(schedule))
+    iterations = run or _suitable(*live_bytes(schedule), most_blocks=1 if schedule.calls_by_row > MANY_CALLS else LARGEST_CHUNK)
     cells = tile or max(1, TILE // iterations)
     layout = laid_out(schedule, cells)
     return Plan(program, layout, iterations, layout.bytes_per_iteration + SCRATCH * cells)
 
 
-def _suitable(each: int, hot: int) -> int:
+def _suitable(each: int, hot: int, most_blocks: int) -> int:
     """As many whole blocks as fit in the cache; where not even one fits in memory, a power of two that does."""
-    blocks = min(LARGEST_CHUNK, WORKING_SET // ((hot + SCRATCH) * CANONICAL_BLOCK), PASSED_THROUGH // ((each + SCRATCH) * CANONICAL_BLOCK))
+    blocks = min(most_blocks, WORKING_SET // ((hot + SCRATCH) * CANONICAL_BLOCK), PASSED_THROUGH // ((each + SCRATCH) * CANONICAL_BLOCK))
     fitting = MOST_MEMORY // (each + SCRATCH)
     return max(1, blocks) * CANONICAL_BLOCK if fitting >= CANONICAL_BLOCK else max(SMALLEST_RUN, 1 << fitting.bit_length() - 1)
 

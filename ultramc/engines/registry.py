@@ -32,7 +32,9 @@ def engine(choice: str | Engine) -> Engine:
 def _made(name: object) -> Engine:
     from difflib import get_close_matches
 
-    places = registered()
+    places = (
+        BUILT_IN if isinstance(name, str) and name in BUILT_IN else registered()
+    )  # looking through all entry points takes longer than a small run
     if not isinstance(name, str):
         raise InputError(f'engine={name!r}: a name, "auto" or an ultramc.Engine. There are: {", ".join(sorted(places))}')
     if name not in places:
