@@ -439,6 +439,9 @@ def _index(call: Call, source: Result, row: Value | None = None, column: Value |
     exact = [_single(line) for line in lines]
     if isinstance(source, Area) and source.steady and None not in exact:
         return _index_area(call, source, exact[0] or 0, exact[1] or 0)
+    is_whole = any(line == 0 and length > 1 for line, length in zip(exact, (height, width), strict=True))
+    if isinstance(source, Area) and is_whole and call.place.size > 1 and row is not None and row.known:
+        raise Unroll  # each cell sees a line of its own, of which it takes what lies beside it
     return _index_value(call, source, lines, errors)
 
 
