@@ -41,7 +41,8 @@ CELLS = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
 DISTINCT = [10, 30, 100, 300, 1_000, 3_000]
 FIXED_CELLS = 60_000
 SECONDS = 1_200  # for one point
-LEAST = 0.005  # seconds; what is shorter is not fitted
+FITTED_FROM = {"cells": 9_000, "distinct": 100}  # below, what a stage costs for itself counts
+LEAST = 0.01  # seconds; what is shorter is not fitted
 
 Rows = Iterable[Sequence[float | str | None]]
 STAGES = ("read", "graph", "base", "program", "first")
@@ -172,9 +173,10 @@ def measured() -> Iterator[Point]:
                 yield Point(kind, varies, **done.value, peak=done.peak)
 
 
-def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """Of seconds in size, where they are long enough to be measured; NaN for fewer than three such points."""
-    enough = [(size, each) for size, each in zip(sizes, seconds, strict=True) if each >= LEAST]
+def exponent(points: Iterable[Point], varies: str, stage: str) -> float:
+    """Of a stage's seconds; NaN for fewer than three points with something to measure."""
+    pairs = [(getattr(point, varies), getattr(point, stage)) for point in points]
+    enough = [(size, seconds) for size, seconds in pairs if size >= FITTED_FROM[varies] and seconds >= LEAST]
     return float(np.polyfit(*np.log(enough).T, 1)[0]) if len(enough) > 2 else float("nan")
 
 
@@ -194,8 +196,7 @@ def table(points: Sequence[Point]) -> str:
         rows.append(f"| {' | '.join(texts)} |")
     for kind, varies, _, _ in SWEEPS:
         found = sweep(points, kind, varies)
-        sizes = [getattr(point, varies) for point in found]
-        fitted = [exponent(sizes, [getattr(point, stage) for point in found]) for stage in (*STAGES, "seconds")]
+        fitted = [exponent(found, varies, stage) for stage in (*STAGES, "seconds")]
         rows.append(f"| {kind}, exponents in {varies} | | | {' | '.join(_shown(each) for each in fitted)} | | |")
     return "\n".join(rows)
 
@@ -235,7 +236,7 @@ def plot(points: Sequence[Point], path: str) -> None:
         for stage, marker in zip((*STAGES, "seconds"), "os^Dvx", strict=True):
             seconds = [getattr(point, stage) for point in found]
             name = "all" if stage == "seconds" else stage
-            axes.loglog(sizes, seconds, marker=marker, markersize=4, label=f"{name} ({_shown(exponent(sizes, seconds))})")
+            axes.loglog(sizes, seconds, marker=marker, markersize=4, label=f"{name} ({_shown(exponent(found, varies, stage))})")
         axes.set(title=kind, xlabel="formula cells" if varies == "cells" else "distinct formulas", ylim=(1e-3, None))
         axes.grid(alpha=0.3)
         axes.legend(title="stage (exponent)", fontsize="small")

@@ -60,8 +60,10 @@ def explain(simulation: Simulation, reference: str | CellRef | RangeRef) -> Expl
         stops.append(("graph.py: what it reads", _precedents(simulation, region, cell)))
     stops.append(("distributions: the inputs on its way", _inputs(simulation, program)))
     stops.append(("lowering.py, program.py: the instructions that compute it", _instructions(program, cell)))
-    if RangeRef.of(cell) in compiled.unrolled:
-        stops.append(("schedule.py: why it is computed by itself", (compiled.unrolled[RangeRef.of(cell)],)))
+    stops += _steps(calculation, cell)
+    reason = compiled.unrolled.get(RangeRef.of(cell)) or calculation.unrolled.get(RangeRef.of(cell))
+    if reason is not None:
+        stops.append(("schedule.py: why it is computed by itself", (reason,)))
     stops.append((f"engines/on_numpy.py: {SAMPLES} iterations with seed {SEED}", _samples(program)))
     return Explanation(cell, tuple((name, texts or ("none",)) for name, texts in stops))
 
@@ -97,6 +99,12 @@ def _inputs(simulation: Simulation, program: Program) -> tuple[str, ...]:
     read = {instruction.cell for instruction in program.instructions if instruction.op == "uniform"}
     given = [item for item in simulation.inputs if any(RangeRef.of(cell) in read for cell in item.cells.cells())]
     return tuple(f"{item.label} ~ {item.laws[0]}" for item in given)
+
+
+def _steps(calculation: Calculation, cell: CellRef) -> list[tuple[str, tuple[str, ...]]]:
+    """The stop of a cell that the workbook computes in a loop: its own program may be too short for one."""
+    found = ((place, directions) for place, directions in calculation.recurrent.items() if cell in place)
+    return [("recurrences.py: computed step by step", (f"{place}, {' and '.join(map(str, directions))}",)) for place, directions in found]
 
 
 def _instructions(program: Program, cell: CellRef) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ Shape = tuple[int, int, int, int]
 Interval = tuple[float, float]
 Known = NDArray[Any]
 
+HIDDEN = "\0"  # begins the labels of slots that are inputs, not outputs
 EVERYTHING: Interval = (-math.inf, math.inf)
 LARGEST = float(np.finfo(np.float64).max)
 TRUE = np.ones((1, 1, 1, 1, 1), dtype=bool)
@@ -157,7 +158,7 @@ class Program:
 
     def __str__(self) -> str:
         lines = _lines(self.instructions, indent="")
-        lines += [f"output {slot.label} = {_name(slot.payload)}{_tag_text(slot)}" for slot in self.outputs]
+        lines += [f"{_slot_name(slot)} = {_name(slot.payload)}{_tag_text(slot)}" for slot in self.outputs]
         return "\n".join(lines)
 
     def check_legal(self) -> None:
@@ -944,6 +945,10 @@ def _attribute_text(attributes: Mapping[str, Any]) -> str:
 def _shape_text(shape: Shape) -> str:
     block, cells = f"{shape[0]}×{shape[1]}", f"{shape[2]}×{shape[3]}"
     return block if cells == "1×1" else f"{block} of {cells}"
+
+
+def _slot_name(slot: Slot) -> str:
+    return f"input {slot.label.removeprefix(HIDDEN)}" if slot.label.startswith(HIDDEN) else f"output {slot.label}"
 
 
 def _tag_text(slot: Slot) -> str:

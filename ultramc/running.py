@@ -12,14 +12,12 @@ import numpy as np
 from ultramc import reference
 from ultramc.engines.base import Chunk, Engine, Job, execute
 from ultramc.errors import EngineValidationError, RunError, SimulationCancelled
-from ultramc.program import Slot
+from ultramc.program import HIDDEN, Slot
 from ultramc.results import Column, Input, Output, Result
 from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
     from ultramc.simulation import Simulation
-
-HIDDEN = "\0"  # begins the labels of slots that are inputs, not outputs
 
 
 class Run:

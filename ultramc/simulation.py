@@ -38,10 +38,10 @@ from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExce
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.logs import log
-from ultramc.program import Program, Ref
+from ultramc.program import HIDDEN, Program, Ref
 from ultramc.report import counted
 from ultramc.results import Result
-from ultramc.running import HIDDEN, Run
+from ultramc.running import Run
 from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, strata_bytes, whole
 from ultramc.ties import tied
 from ultramc.workbook import Workbook
