@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from weakref import WeakKeyDictionary
 
 from ultramc import checking
 from ultramc.address import CellRef, RangeRef
@@ -31,7 +32,7 @@ from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import registry
-from ultramc.engines.base import Engine, Job, chunk_iterations
+from ultramc.engines.base import Engine, Executable, Job, fitted
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
@@ -104,6 +105,8 @@ class Simulation:
         self._refuse_what_is_not_understood()
         self.tied = tied(self.calculation, correlations(correlation), self._has_law(), in_sheet)
         self.compiled: Compiled = self._compilation.compile()
+        self._engines: dict[str, Engine] = {}
+        self._executables: WeakKeyDictionary[Engine, Executable] = WeakKeyDictionary()
         self.warnings = self._warnings()
 
     # Run
@@ -140,10 +143,9 @@ class Simulation:
         check_choice("on_error", on_error, ("exclude", "raise"))
         refuse_until(until)
         job = self._run_job(iterations, seed, sampling)
-        chosen = registry.engine(engine)
+        chosen = self._engine(engine)
         checked = self._checked(check)
-        executable = chosen.compile(self.compiled.program)
-        size = self._chunk(chosen, executable, job, chunk, memory_limit)
+        executable, size = self._fitted(chosen, job, chunk, memory_limit)
         run = Run(self, chosen, job, checked, on_error)
         log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=job.iterations, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
@@ -308,7 +310,18 @@ class Simulation:
             report,
         )
 
-    def _chunk(self, engine: Engine, executable: Any, job: Job, chunk: int | None, memory_limit: int | str | None) -> int:
+    def _engine(self, choice: str | Engine) -> Engine:
+        """An engine by name is made once, so that what it has compiled serves the next run too."""
+        if not isinstance(choice, str):
+            return registry.engine(choice)
+        return self._engines.setdefault(choice, registry.engine(choice))
+
+    def _executable(self, engine: Engine) -> Executable:
+        if engine not in self._executables:
+            self._executables[engine] = engine.compile(self.compiled.program)
+        return self._executables[engine]
+
+    def _fitted(self, engine: Engine, job: Job, chunk: int | None, memory_limit: int | str | None) -> tuple[Executable, int]:
         allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2
         kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
         strata = strata_bytes(job, self.compiled.program.ties())
@@ -318,8 +331,8 @@ class Simulation:
                 f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
                 "ask for fewer iterations or outputs, or raise memory_limit="
             )
-        size = chunk_iterations(engine, executable, allowed - kept - strata)
-        return size if chunk is None else min(at_least_one("chunk", chunk), job.iterations)
+        executable, size = fitted(engine, self._executable(engine), allowed - kept - strata)
+        return executable, size if chunk is None else min(at_least_one("chunk", chunk), job.iterations)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without what is compiled: another process makes it again."""

@@ -8,7 +8,7 @@ import pytest
 import ultramc as mc
 from ultramc.address import RangeRef
 from ultramc.contract.cases import CASES, program_of
-from ultramc.engines.base import CANONICAL_BLOCK, Job, chunk_iterations
+from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.on_numpy import MOST_MEMORY, SMALLEST_RUN, NumPyEngine, planned
 from ultramc.program import Body, Builder, Program, Slot, along, constant
 from ultramc.sampling import Site, uniforms
@@ -219,7 +219,7 @@ def test_a_wide_program_runs_a_few_iterations_at_a_time():
     plan = planned(wide(100_000))
     assert SMALLEST_RUN <= plan.iterations < CANONICAL_BLOCK
     assert plan.iterations * plan.bytes_per_iteration <= MOST_MEMORY
-    assert chunk_iterations(NumPyEngine(), plan, 2**30) == CANONICAL_BLOCK
+    assert fitted(NumPyEngine(), plan, 2**30) == (plan, CANONICAL_BLOCK)
 
 
 def test_memory_stays_within_the_limit():
@@ -227,7 +227,7 @@ def test_memory_stays_within_the_limit():
     engine = NumPyEngine(tile=100)
     plan = engine.compile(program)
     want = engine.run(engine.compile(program), Job(SEED, count), 0, count)
-    chunk_iterations(engine, plan, limit)
+    plan, _ = fitted(engine, plan, limit)
     tracemalloc.start()
     found = engine.run(plan, Job(SEED, count), 0, count)
     _, peak = tracemalloc.get_traced_memory()
@@ -243,12 +243,12 @@ def test_too_wide_a_program_is_refused_with_what_to_do():
     with pytest.raises(
         mc.MemoryLimitExceeded, match=rf"64 iterations at once need {needed:,} bytes.*, 1,000,000 are allowed; raise memory_limit="
     ):
-        chunk_iterations(engine, plan, 1_000_000)
-    assert chunk_iterations(engine, plan, needed) == CANONICAL_BLOCK
+        fitted(engine, plan, 1_000_000)
+    assert fitted(engine, plan, needed)[1] == CANONICAL_BLOCK
 
 
 def test_narrow_programs_run_in_large_chunks():
     builder = Builder()
     engine, plan = NumPyEngine(), planned(finished(builder, builder.append("neg", drawn(builder))))
-    assert chunk_iterations(engine, plan, 2**30) == plan.iterations == 8 * CANONICAL_BLOCK
-    assert chunk_iterations(engine, plan, 5 * CANONICAL_BLOCK * plan.bytes_per_iteration) == 5 * CANONICAL_BLOCK
+    assert fitted(engine, plan, 2**30)[1] == plan.iterations == 8 * CANONICAL_BLOCK
+    assert fitted(engine, plan, 5 * CANONICAL_BLOCK * plan.bytes_per_iteration)[1] == 5 * CANONICAL_BLOCK

@@ -22,7 +22,7 @@ from ultramc import reference
 from ultramc.address import RangeRef
 from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, TIE, Case, fixed, program_of, simulated, spread
 from ultramc.engines import registry
-from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, chunk_iterations, execute
+from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, execute, fitted
 from ultramc.errors import EngineUnavailable, UnsupportedOp
 from ultramc.ops import OPS
 from ultramc.program import Builder, Instruction, Program, Ref, Slot, constant
@@ -366,7 +366,8 @@ def does_not_depend_on_threads(engine: Engine) -> None:
         together = list(pool.map(lambda piece: engine.run(executable, job, *piece), pieces))
     _require_equal_runs(together, alone, "four threads against one")
     received: list[Chunk] = []
-    execute(engine, executable, job, chunk_iterations(engine, executable, MEMORY), received.append, lambda: False)
+    suited, size = fitted(engine, executable, MEMORY)
+    execute(engine, suited, job, size, received.append, lambda: False)
     _require_equal_runs(received, alone, "the chunk loop against chunks one by one")
 
 

@@ -63,9 +63,13 @@ class Engine(ABC):
     def bytes_per_iteration(self, executable: Executable) -> int:
         """Working memory of one thread for one iteration of those that it carries out at once."""
 
-    def keep_within(self, executable: Executable, memory: int) -> int:
-        """Told before a run how many bytes one thread may take. Gives how many iterations it carries out at once, few if need be."""
+    def iterations_at_once(self, executable: Executable) -> int:
+        """How many iterations are carried out at once."""
         return CANONICAL_BLOCK
+
+    def within(self, executable: Executable, memory: int) -> Executable:
+        """The executable for a run in which one thread may take so many bytes: with fewer iterations at once, if it can."""
+        return executable
 
     def chunk_blocks(self, executable: Executable) -> int:
         """How many canonical blocks make a chunk."""
@@ -88,16 +92,20 @@ def _engines_with(op: str) -> str:
     return f"engines that have it: {', '.join(able)}" if able else "no engine has it"
 
 
-def chunk_iterations(engine: Engine, executable: Executable, memory: int) -> int:
-    """The chunk size: what the engine likes, or as many blocks as fit into `memory` bytes. Raises MemoryLimitExceeded."""
+def fitted(engine: Engine, executable: Executable, memory: int) -> tuple[Executable, int]:
+    """The executable for a run that may take `memory` bytes, and the chunk size: what the engine likes, or as many blocks as fit.
+
+    Raises MemoryLimitExceeded.
+    """
+    executable = engine.within(executable, memory // engine.threads)
     each = max(1, engine.bytes_per_iteration(executable) * engine.threads)
-    at_once = engine.keep_within(executable, memory // engine.threads)
+    at_once = engine.iterations_at_once(executable)
     if each * at_once > memory:
         raise MemoryLimitExceeded(
             f"{at_once:,} iterations at once need {each * at_once:,} bytes of working memory, {memory:,} are allowed; "
             "raise memory_limit=, use fewer threads, or name fewer outputs"
         )
-    return max(1, min(engine.chunk_blocks(executable), memory // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
+    return executable, max(1, min(engine.chunk_blocks(executable), memory // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
 
 
 def chunks(iterations: int, size: int) -> Iterator[tuple[int, int]]:

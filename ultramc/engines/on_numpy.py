@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from attrs import define, field
+from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.numpy_calls import Array, Work, work_of
@@ -29,7 +29,7 @@ SMALLEST_RUN = 64  # iterations; fewer at once would be mere overhead
 SCRATCH = 32  # bytes for an element of a call
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Plan:
     """An executable of the NumPy engine. `iterations`: how many are carried out at once."""
 
@@ -38,6 +38,10 @@ class Plan:
     iterations: int
     bytes_per_iteration: int
     _store: threading.local = field(factory=threading.local)
+
+    def carrying_out(self, iterations: int) -> Plan:
+        """The same plan for another number of iterations at once."""
+        return Plan(self.program, self.layout, iterations, self.bytes_per_iteration)
 
     def run(self, job: Job, first: int, count: int) -> Chunk:
         chunk = _empty_chunk(self.program.outputs, first, count)
@@ -92,10 +96,13 @@ class NumPyEngine(Engine):
     def bytes_per_iteration(self, executable: Plan) -> int:
         return executable.bytes_per_iteration
 
-    def keep_within(self, executable: Plan, memory: int) -> int:
-        fewest = min(SMALLEST_RUN, executable.iterations)
-        executable.iterations = max(fewest, min(executable.iterations, memory // executable.bytes_per_iteration))
+    def iterations_at_once(self, executable: Plan) -> int:
         return executable.iterations
+
+    def within(self, executable: Plan, memory: int) -> Plan:
+        fewest = min(SMALLEST_RUN, executable.iterations)
+        fitting = max(fewest, min(executable.iterations, memory // executable.bytes_per_iteration))
+        return executable if fitting == executable.iterations else executable.carrying_out(fitting)
 
     def chunk_blocks(self, executable: Plan) -> int:
         return -(-executable.iterations // CANONICAL_BLOCK)

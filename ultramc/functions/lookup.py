@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from ultramc import syntax
 from ultramc.address import MAX_COLUMN, MAX_ROW, RangeRef, column_letters, quoted
+from ultramc.engines.array import evaluate
 from ultramc.errors import FormulaSyntaxError
 from ultramc.functions import function, lazy, scalar
 from ultramc.functions.criteria import like, wildcard
@@ -20,7 +21,7 @@ from ultramc.functions.logic import with_errors
 from ultramc.lowering import Call, Result, Steps
 from ultramc.operators import comparison
 from ultramc.parser import parse
-from ultramc.program import FALSE, Known, Operand, constant, decided, interval_of
+from ultramc.program import FALSE, Known, Operand, array_of, constant, decided, interval_of, narrowed
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Scalar
@@ -54,6 +55,8 @@ def find(kit: Kit, key: Value, table: Value, mode: int, *, from_end: bool = Fals
     if mode in (EXACT, WILDCARD):
         hits = _matching(kit, key, table) if mode == WILDCARD and _has_pattern(kit, key) else _compared(kit, "=", table, key)
         return kit.emit("last_true" if from_end else "first_true", hits)
+    if mode == BELOW and _is_ascending(table) and not key.kinds & (TEXT | BOOLEAN):
+        return kit.emit("sub", _counted(kit, key.payload, _thresholds(table)), ONE)
     if not table.kinds & ~(NUMBER | ERROR):
         return _nearest_number(kit, key, table, mode)
     if table.known and table.shape[:2] != (1, 1):
@@ -82,6 +85,29 @@ def _matching(kit: Kit, key: Value, table: Value) -> Operand:
     if len(patterns) > 1:
         raise Unroll
     return like(kit, table, str(patterns.pop()))
+
+
+def _is_ascending(table: Value) -> bool:
+    """A known array of numbers in order: a binary search comes to counting."""
+    if not table.known or table.kinds != NUMBER or table.shape[:2] != (1, 1):
+        return False
+    line = np.broadcast_to(array_of(table.payload), (*table.shape, 1)).ravel()
+    return bool((line[1:] >= line[:-1]).all())
+
+
+def _counted(kit: Kit, x: Operand, thresholds: Known) -> Operand:
+    """How many thresholds are passed: as few and as many as the bounds of x say."""
+    low, high = np.searchsorted(thresholds.ravel(), interval_of(x)).tolist()
+    return narrowed(kit.emit("search", x, thresholds), low, high)
+
+
+def _thresholds(table: Value) -> Known:
+    """For each element the number just below those that are at least as large, to 15 digits."""
+    elements = np.broadcast_to(array_of(table.payload), (*table.shape, 1)).ravel()
+    found = elements.copy()
+    while (near := evaluate("near", found, elements)).any():
+        found = np.where(near, np.nextafter(found, -np.inf), found)
+    return found.reshape(1, 1, -1, 1, 1)
 
 
 def _nearest_number(kit: Kit, key: Value, table: Value, mode: int) -> Operand:
@@ -413,6 +439,9 @@ def _index(call: Call, source: Result, row: Value | None = None, column: Value |
     exact = [_single(line) for line in lines]
     if isinstance(source, Area) and source.steady and None not in exact:
         return _index_area(call, source, exact[0] or 0, exact[1] or 0)
+    is_whole = any(line == 0 and length > 1 for line, length in zip(exact, (height, width), strict=True))
+    if isinstance(source, Area) and is_whole and call.place.size > 1 and row is not None and row.known:
+        raise Unroll  # each cell sees a line of its own, of which it takes what lies beside it
     return _index_value(call, source, lines, errors)
 
 
