@@ -26,6 +26,7 @@ from ultramc.functions.kit import (
     BLANK,
     BOOLEAN,
     ERROR,
+    NUMBER,
     OMITTED,
     ONE,
     TEXT,
@@ -129,7 +130,7 @@ class Call:
 
     def read_alike(self, areas: Sequence[Area]) -> list[Value]:
         """Areas of one shape as arrays of one shape: all end where the longest one's used cells end."""
-        if self.function in GROWING and len(areas) > 1 and all(not area.steady for area in areas):
+        if self.function in GROWING and all(not area.steady for area in areas):
             return [self.read(area) for area in areas]
         return self.lowering.read_alike(areas, self.place)
 
@@ -244,7 +245,7 @@ class Lowering:
     def _array_formula(self, place: RangeRef, tree: Node) -> Value:
         """One array over several cells: a single row or column repeats, what is too long is cut, cells left over are #N/A."""
         scope = Scope(RangeRef.of(place.first), array=True)
-        value = self.scalar(self.run(tree, scope), scope)
+        value = self.kit.stretched(self.scalar(self.run(tree, scope), scope))
         height, width = value.shape[2:]
         rows = place.height if height == 1 else min(height, place.height)
         columns = place.width if width == 1 else min(width, place.width)
@@ -289,17 +290,42 @@ class Lowering:
     _last_addition: tuple[Operand, Operand, Operand] | None = None
 
     def live_nodes(self, tree: Node, place: RangeRef) -> Iterator[Node]:
-        """The nodes of a tree without the branches that known conditions switch off for all cells of `place`."""
+        """The nodes of a tree that count for who needs whom: without branches that known conditions switch off for all of `place`.
+
+        OFFSET by known numbers stands for what it takes.
+        """
         waiting = [tree]
         while waiting:
             node = waiting.pop()
             yield node
-            children = list(syntax.children(node))
-            if isinstance(node, syntax.Call) and node.name == "IF" and len(children) > 1:
-                verdict = self._verdict(children[0], place)
-                off = None if verdict is None else 2 if verdict else 1
-                children = [child for number, child in enumerate(children) if number != off]
-            waiting += reversed(children)
+            waiting += reversed(self._live_children(node, place))
+
+    def _live_children(self, node: Node, place: RangeRef) -> Sequence[Node]:
+        children = syntax.children(node)
+        if not isinstance(node, syntax.Call) or not children:
+            return children
+        if node.name == "IF" and len(children) > 1:
+            verdict = self._verdict(children[0], place)
+            off = None if verdict is None else 2 if verdict else 1
+            return [child for number, child in enumerate(children) if number != off]
+        if node.name in _OF_PLACES and isinstance(children[0], syntax.Reference):
+            return children[1:]
+        if node.name == "OFFSET" and isinstance(children[0], syntax.Reference):
+            numbers = [self._number_of(child, place) for child in children[1:]]
+            return [_moved_by(children[0], numbers) or children[0], *children[1:]]
+        return children
+
+    def _number_of(self, node: Node, place: RangeRef) -> int | None:
+        """What an argument is for all cells of `place` in every iteration; None where that is not known, or it is left out."""
+        if isinstance(node, syntax.Missing):
+            return None
+        scope = Scope(place)
+        try:
+            value = self.kit.to_number(self.scalar(self.run(node, scope), scope))
+        except (Pending, Unroll, FormulaError):
+            return None
+        low, high = interval_of(value.payload)
+        return int(low) if value.known and value.kinds == NUMBER and low == high else None
 
     def _verdict(self, condition: Node, place: RangeRef) -> bool | None:
         """What a condition says of all cells of `place` in every iteration; None where that is not known."""
@@ -729,7 +755,21 @@ MOST_EXPANSIONS = 100_000  # of defined names and LAMBDAs in one formula
 DRAWS = frozenset({"RAND", "RANDBETWEEN", "RANDARRAY"})
 # Functions that need of an area that grows with the cell no more than its newest elements and what they made of the others
 _TOTALS = ("SUM", "SUMSQ", "PRODUCT", "AVERAGE", "MIN", "MAX", "COUNT", "COUNTA", "SUMPRODUCT", "AND", "OR")
-GROWING = frozenset((*_TOTALS, "SUMIF", "SUMIFS", "AVERAGEIF", "AVERAGEIFS"))
+GROWING = frozenset((*_TOTALS, "COUNTIF", "COUNTIFS", "SUMIF", "SUMIFS", "AVERAGEIF", "AVERAGEIFS"))
+
+
+_OF_PLACES = frozenset({"ROW", "COLUMN", "ROWS", "COLUMNS", "AREAS"})  # they ask where a reference is, not what it holds
+
+
+def _moved_by(reference: syntax.Reference, numbers: Sequence[int | None]) -> syntax.Reference | None:
+    """The cells that OFFSET takes, if its numbers are known and the reference keeps its size."""
+    rows, columns, *size = numbers
+    steady = reference.top.absolute == reference.bottom.absolute and reference.left.absolute == reference.right.absolute
+    if rows is None or columns is None or size or not steady:
+        return None
+    top, bottom = (evolve(axis, value=axis.value + rows) for axis in (reference.top, reference.bottom))
+    left, right = (evolve(axis, value=axis.value + columns) for axis in (reference.left, reference.right))
+    return evolve(reference, top=top, bottom=bottom, left=left, right=right)
 
 
 def _is_subtotal(node: Node) -> bool:

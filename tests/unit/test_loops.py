@@ -190,3 +190,27 @@ def test_texts_that_only_later_steps_make_are_told_apart() -> None:
 def test_a_total_whose_newest_cells_are_narrower_than_what_it_has_had() -> None:
     cells = {"A1": 0, "D4": "=A1", "E4": 3, "D7": "=AVERAGE(D$4:D6)", "E7": "=AVERAGE(E$4:E6)", "F7": "=D7+E7"}
     assert _values(cells, "F7", unrolled=False) == _values(cells, "F7", unrolled=True)
+
+
+# In column B, rows 3 to 30, filled down from B2 = 5; A1 is the input, D1 is 1
+BY_REFERENCE = (
+    "=OFFSET(B{row},-1,0)*(1+$A$1)",
+    "=OFFSET(B{row},-$D$1,0)*(1+$A$1)",
+    "=B{before}*$A$1+ROW(B{row})",
+    "=SUM(B$2:B{before})*$A$1",
+    '=COUNTIF(B$2:B{before},">2")+$A$1',
+    "=IF($D$1=1,B{before},B{row})+$A$1",
+)
+
+
+@pytest.mark.parametrize("formula", BY_REFERENCE)
+def test_what_is_found_out_before_circles_are_looked_for(formula: str) -> None:
+    """OFFSET by known numbers, functions that ask where a cell is, switches: a loop, and to the bit what the cells give."""
+    filled = {f"B{row}": formula.format(row=row, before=row - 1) for row in range(3, 31)}
+    cells: dict[str, object] = {"A1": 0.1, "B2": 5.0, "D1": 1.0, **filled}
+    whole, singly = (
+        mc.Simulation(workbook(cells), inputs={"A1": mc.Normal(0.1, 1)}, outputs=["B3:B30"], unrolled=unrolled)
+        for unrolled in (False, True)
+    )
+    assert whole.compiled.looped == 28 and not whole.compiled.unrolled
+    assert np.array_equal(whole.run(50, seed=1)["B3:B30"].samples, singly.run(50, seed=1)["B3:B30"].samples)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from openpyxl.worksheet.formula import DataTableFormula
+from openpyxl.worksheet.formula import ArrayFormula, DataTableFormula
 from workbooks import five_lines, workbook
 
 import ultramc as mc
@@ -505,3 +505,15 @@ def test_a_range_of_one_law_is_one_block_with_the_draws_of_its_cells(law: mc.Dis
     singly = mc.Simulation(workbook(cells), inputs={cell: law for cell in cells if cell != "C1"}, outputs=["C1"])
     assert len(whole.compiled.program.instructions) < 20 < 100 < len(singly.compiled.program.instructions)
     assert np.array_equal(whole.run(100, seed=5)["C1"].samples, singly.run(100, seed=5)["C1"].samples)
+
+
+def test_an_array_formula_that_spreads_simulated_texts() -> None:
+    """Which row is found varies by iteration, and only the error tag does not spread over both cells."""
+    array = ArrayFormula("C2:D2", "=_xlfn.XLOOKUP(B2,B5:B6,C5:D6)")
+    cells = {"B5": 1, "B6": 2, "C5": "a", "D5": "b", "C6": "c", "D6": "d", "B2": 1, "C2": array}
+    inputs = {"B2": mc.DiscreteUniform([1, 2])}
+    result = mc.Simulation(workbook(cells), inputs=inputs, outputs=["C2", "D2", "B2"]).run(40, seed=2)
+    first = int((result["B2"].samples == 1).sum())
+    assert 0 < first < 40
+    assert result["C2"].categories == {"a": first, "c": 40 - first}
+    assert result["D2"].categories == {"b": first, "d": 40 - first}

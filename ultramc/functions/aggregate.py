@@ -27,6 +27,7 @@ from ultramc.functions.kit import (
     Areas,
     Edge,
     Kit,
+    Unroll,
     Value,
     broadcast,
     tag_of,
@@ -331,7 +332,12 @@ def _countifs(call: Call, *arguments: object) -> Value:
         return call.kit.error(ExcelError.VALUE)
     arrays = call.read_alike([area for area, _ in pairs])
     height, width = arrays[0].shape[2:]
-    count = call.kit.emit("count", call.kit.stretch(_matches(call.kit, arrays, pairs), height, width))
+    mask = _matches(call.kit, arrays, pairs)
+    if any(isinstance(array.payload, Growing) for array in arrays):
+        if not isinstance(mask, Growing):
+            raise Unroll
+        return Value(call.kit.emit("count", mask))
+    count = call.kit.emit("count", call.kit.stretch(mask, height, width))
     beyond = pairs[0][0].height * pairs[0][0].width - height * width
     blanks = all(decided(criterion(call.kit, call.kit.blank(), condition)) for _, condition in pairs) if beyond else False
     return Value(call.kit.emit("add", count, float(beyond)) if blanks else count)
