@@ -237,9 +237,9 @@ def plot(points: Sequence[Point], path: str) -> None:
             seconds = [getattr(point, stage) for point in found]
             name = "all" if stage == "seconds" else stage
             axes.loglog(sizes, seconds, marker=marker, markersize=4, label=f"{name} ({_shown(exponent(found, varies, stage))})")
-        axes.set(title=kind, xlabel="formula cells" if varies == "cells" else "distinct formulas", ylim=(1e-3, None))
+        axes.set(title=kind, xlabel="formula cells" if varies == "cells" else "distinct formulas", ylim=(1e-2, 1e3))
         axes.grid(alpha=0.3)
-        axes.legend(title="stage (exponent)", fontsize="small")
+        axes.legend(title="stage (exponent)", fontsize="small", loc="upper left", ncols=2)
     for axes in panels[:, 0]:
         axes.set_ylabel("seconds")
     figure.savefig(path, metadata={"Date": None})

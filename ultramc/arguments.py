@@ -37,9 +37,12 @@ class InputCells:
     def by_cell(self) -> dict[CellRef, Distribution | ByCells | float]:
         return dict(zip(self.cells.cells(), self.laws, strict=True))
 
-    def draws(self) -> dict[CellRef, Draw]:
-        """For each cell what emits its values; laws by cells are formulas of the sheet."""
-        return {cell: _law_of(law) for cell, law in self.by_cell().items() if not isinstance(law, ByCells)}
+    def draws(self) -> dict[RangeRef, Draw]:
+        """What emits the values of each cell, or of all where they have one law; laws by cells are formulas of the sheet."""
+        first = self.laws[0]
+        if not isinstance(first, ByCells) and all(law is first for law in self.laws):
+            return {self.cells: _law_of(first)}
+        return {RangeRef.of(cell): _law_of(law) for cell, law in self.by_cell().items() if not isinstance(law, ByCells)}
 
     def described(self) -> str:
         laws = list(dict.fromkeys(str(law) for law in self.laws))

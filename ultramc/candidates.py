@@ -53,7 +53,7 @@ def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
         return book.listed([])
     calculation = Calculation.of(graph, now=datetime.now())
     calculation.propagate([region.index for region in graph.overlapping(output)])
-    laws = {cell: _nudged(float(book.value(cell) or 0.0), number) for number, cell in enumerate(cells, 1)}  # type: ignore[arg-type]
+    laws = {RangeRef.of(cell): _nudged(float(book.value(cell) or 0.0), number) for number, cell in enumerate(cells, 1)}  # type: ignore[arg-type]
     try:
         program = Compilation(calculation, laws, {"output": output}, in_sheet=False).compile().program
     except FormulaError:

@@ -135,7 +135,7 @@ class Compilation:
     """
 
     calculation: Calculation
-    inputs: Mapping[CellRef, Draw]
+    inputs: Mapping[RangeRef, Draw]
     outputs: Mapping[str, RangeRef]
     in_sheet: bool
     ties: Sequence[Tie] = ()
@@ -146,8 +146,8 @@ class Compilation:
 
     def __attrs_post_init__(self) -> None:
         self.given, self.uncertain, self.needed = (self._blank_masks() for _ in range(3))
-        for cell in self.inputs:
-            self.given[cell.sheet][cell.row - 1, cell.column - 1] = True
+        for place in self.inputs:
+            _cells(self.given, place)[...] = True
         self._mark_uncertain()
         self._mark_needed()
 
@@ -242,7 +242,9 @@ class Compilation:
         builder = Builder()
         kit = Kit(builder, self.calculation.grid.kit.texts)
         grid = self.calculation.grid.over(kit)
-        draws = ProgramDraws(builder, self.ties, None if self.in_sheet else {*self.drawn, *self.inputs})
+        draws = ProgramDraws(
+            builder, self.ties, None if self.in_sheet else {*self.drawn, *(cell for place in self.inputs for cell in place.cells())}
+        )
         lowering = Lowering(self.graph, grid, now=self.calculation.lowering.now, draws=draws)
         writer = _Writer(self, grid, lowering, draws, self._lost())
         with np.errstate(all="ignore"):
@@ -276,11 +278,17 @@ class _Writer:
     schedule: Schedule = field(init=False)
 
     def inputs(self) -> None:
-        for cell, draw in self.plan.inputs.items():
-            place = RangeRef.of(cell)
-            builder = self.grid.kit.builder
-            builder.cell = place
-            self.grid.write(place, self.grid.kit.settled(Value(draw(builder, partial(self.draws.probability, place, 0)))))
+        for place, draw in self.plan.inputs.items():
+            try:
+                self._input(place, draw)
+            except Unroll:  # some of the cells are tied to others
+                for cell in place.cells():
+                    self._input(RangeRef.of(cell), draw)
+
+    def _input(self, place: RangeRef, draw: Draw) -> None:
+        builder = self.grid.kit.builder
+        builder.cell = place
+        self.grid.write(place, self.grid.kit.settled(Value(draw(builder, partial(self.draws.probability, place, 0)))))
 
     def formulas(self) -> None:
         """What outputs need as far as the base case tells, and whatever else turns out to be read when branches are lowered."""

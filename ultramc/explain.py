@@ -97,7 +97,7 @@ def _precedents(simulation: Simulation, region: Region, cell: CellRef) -> tuple[
 
 def _inputs(simulation: Simulation, program: Program) -> tuple[str, ...]:
     read = {instruction.cell for instruction in program.instructions if instruction.op == "uniform"}
-    given = [item for item in simulation.inputs if any(RangeRef.of(cell) in read for cell in item.cells.cells())]
+    given = [item for item in simulation.inputs if any(item.cells.intersection(place) for place in read if place is not None)]
     return tuple(f"{item.label} ~ {item.laws[0]}" for item in given)
 
 

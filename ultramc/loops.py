@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import evolve, field, frozen
+from numpy.typing import NDArray
 
 from ultramc import folding
 from ultramc.address import RangeRef
@@ -102,7 +103,7 @@ def _settled(loop: Loop, lowering: Lowering, formula: Formula, intervals: Mappin
         texts = len(lowering.kit.texts.strings)
         frame = Frame(loop, lowering.source, lowering.kit, intervals, dict(kinds))
         _fill(frame, loop, lowering.within(frame), formula)
-        if frame.kinds == kinds and len(lowering.kit.texts.strings) == texts:
+        if frame.is_settled and len(lowering.kit.texts.strings) == texts:
             return frame
         kinds = frame.kinds
     raise Unroll
@@ -126,6 +127,22 @@ class Carry:
     value: Value
 
 
+class _Lines:
+    """Members by where they lie across the steps."""
+
+    def __init__(self, group: Sequence[Member], across: Direction) -> None:
+        self._sheets: dict[str, tuple[list[Member], NDArray[np.int64]]] = {}
+        for sheet in {member.place.sheet for member in group}:
+            mine = [member for member in group if member.place.sheet == sheet]
+            self._sheets[sheet] = mine, np.array([across.span(member.place) for member in mine])
+
+    def overlapping(self, sheet: str, span: tuple[int, int]) -> list[Member]:
+        if sheet not in self._sheets:
+            return []
+        mine, spans = self._sheets[sheet]
+        return [mine[number] for number in np.flatnonzero((spans[:, 0] <= span[1]) & (spans[:, 1] >= span[0])).tolist()]
+
+
 class Frame:
     """What the formulas of a body see: cells as they are at the step at hand."""
 
@@ -140,6 +157,7 @@ class Frame:
         self.intervals = intervals
         self.kinds = kinds
         self.members = list(members(loop))
+        self._lines = _Lines(self.members, self.direction.other[0])
         self.now: dict[Member, Value] = {}
         self.carried: dict[Member, list[Carry]] = {}
         self.cuts: dict[object, tuple[Operand, Ref]] = {}
@@ -164,12 +182,9 @@ class Frame:
 
     def _hits(self, area: Area, place: RangeRef, offset: int) -> list[tuple[Member, int]]:
         """Members of which cells lie at that offset along the direction, with how many steps ago they were there."""
-        whole, (across, _) = extent(area, place), self.direction.other
-        first, last = across.span(whole)
         found = []
-        for member in self.members:
-            begin, end = across.span(member.place)
-            if member.place.sheet == area.sheet and begin <= last and first <= end and self._is_now_outside(member, area, place):
+        for member in self._lines.overlapping(area.sheet, self.direction.other[0].span(extent(area, place))):
+            if self._is_now_outside(member, area, place):
                 lag = self.lag(member, place, offset)
                 if -self.loop.steps < lag < 0:
                     raise Unroll
@@ -409,6 +424,11 @@ class Frame:
 
     def put(self, member: Member, value: Value) -> None:
         self.now[member] = self.cut(value)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether carried values may be of all the kinds that the steps give them."""
+        return all(carry.value.kinds == self.kinds[member] for member, chain in self.carried.items() for carry in chain)
 
     def widen_kinds(self) -> None:
         for member in self.carried:

@@ -220,7 +220,7 @@ class Simulation:
 
     def compilation_of(self, calculation: Calculation, places: Mapping[str, RangeRef]) -> Compilation:
         """A compilation of other outputs, with the draws of this simulation."""
-        draws = {cell: draw for given in self.inputs for cell, draw in given.draws().items()}
+        draws = {place: draw for given in self.inputs for place, draw in given.draws().items()}
         return Compilation(calculation, draws, places, self.in_sheet, [each.tie for each in self.tied], self._formulas)
 
     def _has_law(self) -> dict[CellRef, bool]:
@@ -274,9 +274,9 @@ class Simulation:
             if not isinstance(slot.payload, Ref) and not isinstance(slot.tag, Ref):
                 yield f"output {slot.label} is the same in every iteration: no uncertain input reaches it"
         instructions = trimmed(Program(program.instructions, collected, program.texts)).instructions
-        drawn = {instruction.cell for instruction in instructions if instruction.op == "uniform"}
+        drawn = {instruction.cell for instruction in instructions if instruction.op == "uniform" and instruction.cell is not None}
         for given in self.inputs:
-            if isinstance(given.laws[0], Distribution) and not any(RangeRef.of(cell) in drawn for cell in given.cells.cells()):
+            if isinstance(given.laws[0], Distribution) and not any(given.cells.intersection(place) for place in drawn):
                 yield f"input {given.label} reaches no output"
 
     def _kept_as_saved(self) -> list[tuple[RangeRef, FormulaError]]:

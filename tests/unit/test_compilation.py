@@ -43,7 +43,7 @@ def _compiled(graph: Graph, place: RangeRef, uncertain: dict[str, tuple[float, .
     """`only`: with nothing propagated but what `place` needs."""
     calculation = Calculation.of(graph, now=NOW)
     calculation.propagate([region.index for region in graph.overlapping(place)] if only else None)
-    inputs = {_place(address).first: _table(values) for address, values in uncertain.items()}
+    inputs = {_place(address): _table(values) for address, values in uncertain.items()}
     compiled = Compilation(calculation, inputs, {"found": place}, in_sheet=False).compile()
     compiled.program.check_legal()
     return compiled

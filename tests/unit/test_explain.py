@@ -105,3 +105,17 @@ def test_unknown_and_unsupported_cells(sim):
 def test_a_formula_that_is_one_reference():
     explanation = mc.Simulation(workbook({"A1": 1, "B1": "=A1"}), outputs=["B1"]).explain("B1")
     assert dict(explanation.stops)["parser.py: its formula as a tree"][0] == "Reference RC[-1]"
+
+
+def test_a_cell_of_a_loop_says_so_and_a_cell_by_itself_says_why():
+    cells = {"A1": 1, "B1": 1, **{f"B{row}": f"=B{row - 1}*(1+$A$1)" for row in range(2, 31)}}
+    cells |= {f"C{row}": "=SUM(OFFSET($B$1,0,0,ROW(),1))" for row in range(1, 31)}
+    sim = mc.Simulation(workbook(cells), inputs={"A1": mc.Uniform(0, 1)}, outputs=["C30"])
+    assert stops(sim.explain("B3"))["recurrences.py: computed step by step"] == ("Model!B2:B30, downwards",)
+    assert stops(sim.explain("C3"))["schedule.py: why it is computed by itself"]
+    assert not [name for name, _ in sim.explain("A1").stops if name.startswith(("recurrences", "schedule"))]
+
+
+def test_a_program_prints_its_inputs_as_inputs(sim):
+    last_lines = str(sim.compiled).splitlines()[-4:]
+    assert [line.partition(" = ")[0] for line in last_lines] == ["output B3", "output B4", "output B5", "input B1"]

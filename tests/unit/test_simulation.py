@@ -496,3 +496,12 @@ def test_another_process_gets_the_same_simulation():
 def test_repr_says_what_it_is():
     shown = repr(simulation(PLAN | {"B1": "=A1+A2+RAND()"}, inputs={"A1": mc.Normal(0, 1)}, outputs={"twice": "B2"}))
     assert "A1 ~ Normal(mean=0, std=1)" in shown and "1 cells that draw" in shown and "twice" in shown
+
+
+@pytest.mark.parametrize("law", [mc.Normal(1, 2), mc.Binomial(5, 0.3), mc.Discrete([1, 2, 5], [0.2, 0.5, 0.3])], ids=str)
+def test_a_range_of_one_law_is_one_block_with_the_draws_of_its_cells(law: mc.Distribution) -> None:
+    cells = {f"{column}{row}": 1.0 for column in "AB" for row in range(1, 51)} | {"C1": "=SUM(A1:B50)"}
+    whole = mc.Simulation(workbook(cells), inputs={"A1:B50": law}, outputs=["C1"])
+    singly = mc.Simulation(workbook(cells), inputs={cell: law for cell in cells if cell != "C1"}, outputs=["C1"])
+    assert len(whole.compiled.program.instructions) < 20 < 100 < len(singly.compiled.program.instructions)
+    assert np.array_equal(whole.run(100, seed=5)["C1"].samples, singly.run(100, seed=5)["C1"].samples)
