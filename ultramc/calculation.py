@@ -117,7 +117,7 @@ class Calculation:
         try:
             values = lowered(loop, self.lowering, self._in_loop)
         except (FormulaError, MemoryError) as reason:
-            raise Unroll from reason
+            raise Unroll(reason.reason if isinstance(reason, FormulaError) else "too large for memory") from reason
         directions = directions_of(loop)
         for member, value in values.items():
             self.grid.write(member.place, value)
@@ -145,12 +145,12 @@ class Calculation:
             value = self._value(region, place)
         except (Unroll, MemoryError) as reason:
             if place.size > 1 and not region.is_array:
-                raise Unroll from reason
+                raise Unroll(str(reason)) from reason
             return self._keep_cached(region, place, UnsupportedFormula("an array in an array, or one too large, is not supported"))
         except (FormulaError, Pending) as failure:
             error = reason_of(failure, self.lost)
             if place.size > 1 and not region.is_array:
-                raise Unroll from error
+                raise Unroll(error.reason) from error
             return self._keep_cached(region, place, error)
         if self.lowering.drew:
             self.drawing.add(region.index)

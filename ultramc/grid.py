@@ -117,7 +117,7 @@ class Grid:
     def seen(self, area: Area, place: RangeRef) -> Value:
         """The cells that each cell of the block sees: shape (rows, columns, height, width). Raises Unroll where their number differs."""
         if not area.steady and place.size > 1:
-            raise Unroll
+            raise Unroll("its cells see areas of different sizes")
         moves = (area.top.moves and place.height > 1) or (area.left.moves and place.width > 1)
         if moves and 1 < area.height * area.width <= MOST_PARTS and not self._is_known(extent(area, place)):
             return self._cell_by_cell(area, place)
@@ -127,7 +127,7 @@ class Grid:
         if rows == columns == 1 or value.shape == (1, 1, 1, 1):
             return value
         if rows * columns * area.height * area.width > WIDEST:
-            raise Unroll
+            raise Unroll("its cells see more at once than a block may hold")
         cut = {"rows": rows, "columns": columns, "height": area.height, "width": area.width, "top": 0, "left": 0}
         steps = {"row_step": int(area.top.moves), "column_step": int(area.left.moves)}
         return value.mapped(lambda operand: self.kit.emit("window", value.spanning(operand), **cut, **steps))

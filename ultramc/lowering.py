@@ -183,9 +183,9 @@ class Call:
         if not value.known:
             raise self.refuse(f"with a simulated {what} is not supported")
         if value.kinds & ERROR and self.place.size > 1:
-            raise Unroll
+            raise Unroll(f"the {what} of {self.function} is an error in some of its cells")
         if isinstance(value.payload, np.ndarray) and value.payload.size > 1 and (value.payload != value.payload.flat[0]).any():
-            raise Unroll
+            raise Unroll(f"the {what} of {self.function} differs from cell to cell")
         return float(value.payload.flat[0])  # type: ignore[union-attr]
 
 

@@ -57,7 +57,7 @@ def criterion(kit: Kit, cells: Value, condition: Value) -> Operand:
     parsed = [Criterion.parse(value) for value in kit.scalars(condition)]
     sorts = {(item.operator, type(item.operand), item.written) for item in parsed}
     if len(sorts) > 1:
-        raise Unroll
+        raise Unroll("its cells compare in different ways, or with values of different kinds")
     return _mask(kit, cells, parsed, condition.shape)
 
 
@@ -131,7 +131,7 @@ def _text_mask(kit: Kit, cells: Value, parsed: list[Criterion], shape: tuple[int
     texts = [str(item.operand) for item in parsed]
     if operator == "=" and any(_has_wildcard(text) for text in texts):
         if len(set(texts)) > 1:
-            raise Unroll
+            raise Unroll("its cells look for different patterns")
         return like(kit, cells, texts[0])
     if not cells.kinds & TEXT:
         return FALSE

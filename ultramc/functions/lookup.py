@@ -605,7 +605,7 @@ def _indirect(call: Call, node: Node, style: Node | None = None) -> Steps:
         raise call.refuse("with a simulated text is not supported")
     texts = set(kit.scalars(value))
     if len(texts) > 1:
-        raise Unroll
+        raise Unroll("INDIRECT reads another text in each of its cells")
     (text,) = texts
     if isinstance(text, ExcelError):
         return kit.error(text)
