@@ -62,7 +62,7 @@ def _work(instruction: Instruction) -> Work:
 def _function(instruction: Instruction) -> Callable[..., Known]:
     attributes = instruction.attributes
     if instruction.op == "scalar_call":
-        return lambda *operands: scalar_call(attributes, operands, 1)
+        return lambda *operands: scalar_call(attributes, operands, (*attributes["shape"], 1))
     function = array.implementation(instruction.op)
     return partial(function, **attributes) if attributes else function
 
@@ -128,13 +128,12 @@ def _repeat(instruction: Instruction) -> Work:
 _WITH_BODY: dict[str, Callable[[Instruction], Work]] = {"loop": _loop, "repeat": _repeat}
 
 
-def scalar_call(attributes: Mapping[str, Any], operands: Sequence[Known], count: int) -> Known:
+def scalar_call(attributes: Mapping[str, Any], operands: Sequence[Known], shape: tuple[int, ...]) -> Known:
     """A Python function of each element: payload or tag of what it returns, as the attribute `part` says."""
     from ultramc.functions.kit import Kit, Value, called, tag_of
     from ultramc.program import Builder
 
     kit = Kit(Builder(), attributes["texts"])
-    shape: tuple[int, ...] = (*attributes["shape"], count)
     pairs = zip(operands[::2], operands[1::2], strict=True)
     columns = [kit.scalars(Value(np.broadcast_to(payload, shape), np.broadcast_to(tag, shape))) for payload, tag in pairs]
     found = [called(attributes["function"], row) for row in zip(*columns, strict=True)]

@@ -6,7 +6,7 @@ what members have at an earlier step is carried, and what is the same at every s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -453,9 +453,9 @@ class Frame:
         yielded = iter(results[carried:])
         return {member: self._result(value, yielded) for member, value in self.now.items()}
 
-    def _result(self, value: Value, yielded: object) -> Value:
-        payload = next(yielded)  # type: ignore[call-overload]
-        return Value(payload, value.tag if isinstance(value.tag, int) else next(yielded), value.kinds)  # type: ignore[call-overload]
+    def _result(self, value: Value, yielded: Iterator[Operand]) -> Value:
+        payload = next(yielded)
+        return Value(payload, value.tag if isinstance(value.tag, int) else next(yielded), value.kinds)
 
     def _instruction(self) -> Instruction:
         initials: list[Operand] = []

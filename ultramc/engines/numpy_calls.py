@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ultramc.engines import array
 from ultramc.engines.base import CANONICAL_BLOCK, Job
 from ultramc.engines.numpy_plan import Call, Place, View
-from ultramc.program import Instruction, Operand, Ref, Shape, array_of, interval_of
+from ultramc.folding import scalar_call
+from ultramc.program import Instruction, Operand, Ref, interval_of
 from ultramc.sampling import Site, restored
 from ultramc.values import ERROR_KINDS
 
@@ -400,22 +401,7 @@ def _counted(elements: Sequence[Array], line: Sequence[Array], less: Array, foun
 
 
 def _scalar_call(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
-    return [partial(_python, call.instruction.attributes, operands, out)]
-
-
-def _python(attributes: Mapping[str, Any], operands: Sequence[Array], out: Array) -> None:
-    """A Python function of each element: payload or tag of what it returns, as the attribute `part` says."""
-    from ultramc.functions.kit import Kit, Value, called, tag_of
-    from ultramc.program import Builder
-
-    kit = Kit(Builder(), attributes["texts"])
-    pairs = zip(operands[::2], operands[1::2], strict=True)
-    columns = [kit.scalars(Value(np.broadcast_to(payload, out.shape), np.broadcast_to(tag, out.shape))) for payload, tag in pairs]
-    results = [called(attributes["function"], row) for row in zip(*columns, strict=True)]
-    size: Shape = (1, 1, 1, len(results))
-    value = kit.from_scalars(results, size)
-    chosen = np.broadcast_to(array_of(tag_of(value)), (*size, 1)) if attributes.get("part") == "tag" else array_of(value.payload)
-    np.copyto(out, np.asarray(chosen).reshape(out.shape))
+    return [lambda: np.copyto(out, scalar_call(call.instruction.attributes, operands, out.shape))]
 
 
 _WORK: dict[str, Callable[..., Sequence[Work]]] = {
