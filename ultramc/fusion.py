@@ -14,7 +14,7 @@ import numpy as np
 from attrs import define, evolve, field, frozen
 
 from ultramc.ops import OPS
-from ultramc.program import Body, Instruction, Known, Operand, Program, Ref, Shape, Slot, along, kind_of_operand, shape_of
+from ultramc.program import Body, Instruction, Known, Operand, Program, Ref, Shape, Slot, along, identity, kind_of_operand, shape_of
 
 SCALAR: Shape = (1, 1, 1, 1)
 DTYPES: dict[str, Any] = {"number": np.float64, "mask": np.bool_, "tag": np.uint8}
@@ -245,6 +245,7 @@ class _Writer:
     _cuts: dict[object, tuple[Operand, Ref]] = field(factory=dict)
     _views: list[Instruction] = field(factory=list)  # of cuts, before the loop
     _body: list[Instruction] = field(factory=list)
+    _computed: dict[tuple[Any, ...], Ref] = field(factory=dict)
     _yields: list[tuple[Operand, Ref]] = field(factory=list)
     _after: list[Instruction] = field(factory=list)
 
@@ -305,7 +306,8 @@ class _Writer:
         carries = instruction.attributes["carries"]
         cuts = zip(body.parameters[carries:], instruction.operands[carries:], strict=True)
         names: dict[int, Operand] = {ref.index: self._at_step(operand) for ref, operand in cuts}
-        self._body += [renamed(inner, names) for inner in body.instructions]
+        for inner in body.instructions:
+            self._append(renamed(inner, names), names)
         results = [_renamed(operand, names) for operand in body.results]
         rows = zip(instruction.operands, body.parameters, results, instruction.results[:carries], strict=False)
         self._carries += [_Carry(*row) for row in rows]
@@ -317,8 +319,20 @@ class _Writer:
         operands = tuple(self._at_step(operand, as_array=as_array) for operand in instruction.operands)
         shape = SCALAR if as_array else along(instruction.result.shape, self.group.steps.axis, 1)
         ref = self._new(shape, instruction.result)
-        self._body.append(evolve(instruction, operands=operands, results=(ref,)))
-        self._keep(instruction.result, ref)
+        same: dict[int, Operand] = {}
+        self._append(evolve(instruction, operands=operands, results=(ref,)), same)
+        self._keep(instruction.result, same.get(ref.index, ref))
+
+    def _append(self, instruction: Instruction, names: dict[int, Operand]) -> None:
+        """One line may compute what another has computed already: `names` then says where it is."""
+        if not _is_elementwise(instruction.op):
+            return self._body.append(instruction)
+        key = (instruction.op, tuple(map(identity, instruction.operands)), tuple(sorted(instruction.attributes.items())))
+        if key in self._computed:
+            names[instruction.result.index] = self._computed[key]
+        else:
+            self._computed[key] = instruction.result
+            self._body.append(instruction)
 
     def _keep(self, ref: Ref, operand: Operand) -> None:
         """What a step makes; yielded where it is read outside."""

@@ -627,7 +627,7 @@ class Builder:
 
     def append(self, op: str, *values: Operand, **attributes: Any) -> Ref:
         """An instruction as it stands: neither folded nor simplified, but not made twice."""
-        key = (op, tuple(_identity(value) for value in values), tuple(sorted(attributes.items())))
+        key = (op, tuple(identity(value) for value in values), tuple(sorted(attributes.items())))
         known = self._seen.get(key)
         if known is not None:
             return known
@@ -720,7 +720,8 @@ class BodyBuilder(Builder):
         return super().maker(value) or self._outer.maker(value)
 
 
-def _identity(value: Operand) -> tuple[Any, ...]:
+def identity(value: Operand) -> tuple[Any, ...]:
+    """The same for operands that are the same."""
     if isinstance(value, Ref):
         return (value.index,)
     if value.size == 1:
