@@ -416,6 +416,21 @@ class Frame:
             self.cuts[key] = operand, self._cut_parameter(operand)
         return self.cuts[key][1]
 
+    def is_known_by_step(self, operand: Operand) -> bool:
+        """Whether nothing but known cells makes it, though perhaps others at each step."""
+        known = {ref.index for given, ref in self.cuts.values() if self._is_known_outside(given)}
+
+        def is_known(operand: Operand) -> bool:
+            return self._is_known_outside(operand) or (isinstance(operand, Ref) and operand.index in known)
+
+        for instruction in self.kit.builder.instructions:
+            if instruction.operands and "body" not in instruction.attributes and all(map(is_known, instruction.operands)):
+                known.update(ref.index for ref in instruction.results)
+        return is_known(operand)
+
+    def _is_known_outside(self, operand: Operand) -> bool:
+        return self.outer.is_known_by_step(operand) if isinstance(self.outer, Frame) else not isinstance(operand, Ref)
+
     def _cut_parameter(self, operand: Operand) -> Ref:
         shape = along(shape_of(operand), self.direction.axis, 1)
         return self.builder.parameter(shape, kind_of_operand(operand), _span(operand))

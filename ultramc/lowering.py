@@ -45,7 +45,7 @@ from ultramc.graph import Graph
 from ultramc.grid import Grid, Pending
 from ultramc.loops import Frame, Source, StepDraws
 from ultramc.operators import arithmetic, compare, concatenate
-from ultramc.program import Interval, Operand, array_of, broadcast_shape, decided, interval_of
+from ultramc.program import Interval, Operand, Ref, array_of, broadcast_shape, decided, interval_of
 from ultramc.references import extent, fixed_area
 from ultramc.syntax import Node
 from ultramc.terms import Term
@@ -221,6 +221,10 @@ class Lowering:
         other.source, other.kit = frame, frame.kit
         other.draws = None if self.draws is None else StepDraws(frame, self.draws)
         return other
+
+    def is_known_by_step(self, operand: Operand) -> bool:
+        """Whether it is known, though perhaps, in a loop, another at each step."""
+        return self.source.is_known_by_step(operand) if isinstance(self.source, Frame) else not isinstance(operand, Ref)
 
     def at_step(self, value: Value) -> Value:
         """Of a block of values by place what formulas see: in a loop, those of the step at hand."""

@@ -574,12 +574,17 @@ ONCE_WRONG: Mapping[str, dict[str, object]] = {
         "C4": "=INDEX($A3:$A4,C9)",
         "D4": "=INDEX($A3:$A4,D9)",
     },
-    "INDEX of a whole line that differs from cell to cell": {
-        "A1": 1.0,
-        "B4": "=INDEX(D$3:E$4,1+A1)",
-        "B5": "=INDEX(D$3:E$4,1+A2)",
-        "D3": 3.0,
-        "E4": 4.0,
+    "INDEX of a line that is 0 at a step, along a row": {
+        "D4": True,
+        **{f"{column}4": f"=INDEX($A7:$I7,{column}6)" for column in "FGH"},
+        "H6": "=H7",
+        "H7": "=D4",
+        **{f"{column}7": f"={read}4" for column, read in zip("IJK", "EFG", strict=True)},
+    },
+    "INDEX of a whole line at every step, down a column": {
+        "C11": 1.0,
+        **{f"F{row}": f"=INDEX(L$3:M$4,1+ABS(C{row}))" for row in (11, 12)},
+        **{f"L{row}": f"=F{row - 1}+F{row}" for row in range(4, 13)},
     },
 }
 

@@ -21,7 +21,7 @@ from ultramc.functions.logic import with_errors
 from ultramc.lowering import Call, Result, Steps
 from ultramc.operators import comparison
 from ultramc.parser import parse
-from ultramc.program import FALSE, Known, Operand, array_of, constant, decided, interval_of, narrowed
+from ultramc.program import FALSE, Known, Operand, Ref, array_of, constant, decided, interval_of, narrowed
 from ultramc.references import extent
 from ultramc.syntax import Node
 from ultramc.values import ExcelError, Scalar
@@ -439,10 +439,19 @@ def _index(call: Call, source: Result, row: Value | None = None, column: Value |
     exact = [_single(line) for line in lines]
     if isinstance(source, Area) and source.steady and None not in exact:
         return _index_area(call, source, exact[0] or 0, exact[1] or 0)
-    is_whole = any(line == 0 and length > 1 for line, length in zip(exact, (height, width), strict=True))
-    if isinstance(source, Area) and is_whole and call.place.size > 1 and row is not None and row.known:
-        raise Unroll  # each cell sees a line of its own, of which it takes what lies beside it
+    if isinstance(source, Area) and _is_whole_at_some_step(call, lines, (height, width)):
+        raise Unroll
     return _index_value(call, source, lines, errors)
+
+
+def _is_whole_at_some_step(call: Call, lines: Sequence[Value], size: Sequence[int]) -> bool:
+    """Whether a known number, which a loop sees as one that differs by step, makes the result a reference to a line."""
+    by_step = [isinstance(line.payload, Ref) and call.lowering.is_known_by_step(line.payload) for line in lines]
+    whole = [
+        length > 1 and (_single(line) == 0 or (differs and interval_of(line.payload)[0] < 1 and interval_of(line.payload)[1] > -1))
+        for line, length, differs in zip(lines, size, by_step, strict=True)
+    ]
+    return any(by_step) and any(whole)
 
 
 def _lines(call: Call, row: Value | None, column: Value | None, height: int, width: int) -> tuple[Value, Value]:
