@@ -53,7 +53,7 @@ def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
         return book.listed([])
     calculation = Calculation.of(graph, now=datetime.now())
     calculation.propagate([region.index for region in graph.overlapping(output)])
-    laws = {RangeRef.of(cell): _nudged(float(book.value(cell) or 0.0), number) for number, cell in enumerate(cells, 1)}  # type: ignore[arg-type]
+    laws = {RangeRef.of(cell): _nudged(_number(book, cell), number) for number, cell in enumerate(cells, 1)}
     try:
         program = Compilation(calculation, laws, {"output": output}, in_sheet=False).compile().program
     except FormulaError:
@@ -63,6 +63,11 @@ def inputs(book: Workbook, graph: Graph, output: RangeRef) -> CellList:
     moved = np.abs(chunk.payloads[0][:, 1:] - chunk.payloads[0][:, :1]).sum(axis=0)
     order = np.argsort(-np.nan_to_num(moved, nan=np.inf), kind="stable")
     return book.listed([cells[index] for index in order if moved[index] > 0])
+
+
+def _number(book: Workbook, cell: CellRef) -> float:
+    value = book.value(cell)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _nudged(value: float, number: int) -> Draw:

@@ -111,7 +111,12 @@ def _uniform(context: Context, call: Call, operands: Sequence[Array], out: Array
     (top, left), (rows, columns) = call.at, out.shape[:2]
     cells = ((r, c) for r in range(rows) for c in range(columns))
     places = [(Site(site.sheet, site.row + top + r, site.column + left + c, site.k), out[r, c, 0, 0]) for r, c in cells]
-    return [lambda place=place, part=part: context.job.fill(place, context.first, part) for place, part in places]  # type: ignore[misc]
+    return [partial(_filled_by, context, place, part) for place, part in places]
+
+
+def _filled_by(context: Context, site: Site, part: Array) -> None:
+    """The job is that of the chunk at hand, so it is asked for when the call is made."""
+    context.job.fill(site, context.first, part)
 
 
 def _permute(context: Context, call: Call, operands: Sequence[Array], out: Array) -> list[Work]:
