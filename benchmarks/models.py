@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from io import BytesIO
 
 import numpy as np
 import openpyxl
 from attrs import frozen
 from openpyxl.utils import get_column_letter
+from scipy.special import ndtri
 
 import ultramc as mc
-from ultramc.engines.base import Job
-from ultramc.engines.on_numpy import NumPyEngine
 
 SEED = 42
 PERIODS = 120
 ROWS = 5_000
-
-Draws = Callable[[int], list[np.ndarray]]  # iterations → of each place (iterations,), or (cells, iterations) of several cells
 
 
 @frozen
@@ -27,17 +25,23 @@ class Model:
     by_hand: Callable[[int], list[np.ndarray]]  # iterations → samples of the outputs, each (iterations,) or (iterations, cells)
 
 
-def draws_of(simulation: mc.Simulation, *places: str) -> Draws:
-    """What a run with `SEED` draws in some places, without running the model."""
-    wanted = {place: simulation.workbook.resolve(place) for place in places}
-    engine = NumPyEngine()
-    executable = engine.compile(simulation.compilation_of(simulation.calculation, wanted).compile().program)
+def uniforms(sheet: str, row: int, column: int, count: int) -> np.ndarray:
+    """The draws of one cell: the five lines of docs/sampling.md."""
+    key = np.array([SEED, int.from_bytes(blake2b(sheet.lower().encode(), digest_size=8).digest(), "little")], dtype=np.uint64)
+    counter = np.array([0, row, column, 0], dtype=np.uint64)
+    raw = np.random.Philox(key=key, counter=counter).random_raw(count)
+    return ((raw >> 12) + 0.5) * 2.0**-52
 
-    def draws(count: int) -> list[np.ndarray]:
-        payloads = engine.run(executable, Job(SEED, count), 0, count).payloads
-        return [payload[0] if len(payload) == 1 else payload for payload in payloads]
 
-    return draws
+def normal(u: np.ndarray, law: mc.Normal) -> np.ndarray:
+    return law.mean + law.std * ndtri(u)
+
+
+def triangular(u: np.ndarray, law: mc.Triangular) -> np.ndarray:
+    low, mode, high = law.minimum, law.mode, law.maximum
+    rising = low + np.sqrt(u * (high - low) * (mode - low))
+    falling = high - np.sqrt((1 - u) * (high - low) * (high - mode))
+    return np.where(u < (mode - low) / (high - low), rising, falling)
 
 
 def saved(book: openpyxl.Workbook) -> bytes:
@@ -99,10 +103,10 @@ def roll_forward(*, unrolled: bool = False) -> Model:
     inputs = {f"Model!B{row}": law for row, (_, law) in enumerate(ROLL_FORWARD_INPUTS, 1)}
     outputs = [f"Model!{last}{rows[name]}" for name in ("value", "lowest", "debt")]
     simulation = mc.Simulation(saved(book), inputs=inputs, outputs=outputs, unrolled=unrolled)
-    draws = draws_of(simulation, *inputs)
 
     def by_hand(count: int) -> list[np.ndarray]:
-        growth, price_inflation, share, cost_inflation, rate, tax_rate, discount, volume = draws(count)
+        draws = [normal(uniforms("Model", row, 2, count), law) for row, (_, law) in enumerate(ROLL_FORWARD_INPUTS, 1)]
+        growth, price_inflation, share, cost_inflation, rate, tax_rate, discount, volume = draws
         price, fixed = 10.0, 2500.0
         debt, cash, factor, value, lowest = np.full(count, 60000.0), np.zeros(count), np.ones(count), np.zeros(count), np.full(count, 1e30)
         for _ in range(PERIODS):
@@ -130,7 +134,7 @@ def cash_flow(*, unrolled: bool = False) -> Model:
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "Model"
-    laws = (mc.Triangular(800, 1000, 1300), mc.Normal(12, 1), mc.Uniform(6, 8), mc.Normal(0.03, 0.01))
+    laws = volumes, prices, costs, trend = mc.Triangular(800, 1000, 1300), mc.Normal(12, 1), mc.Uniform(6, 8), mc.Normal(0.03, 0.01)
     for row, law in enumerate(laws, 1):
         sheet.cell(row, 2, law.mean)
     for year in range(5):
@@ -142,10 +146,11 @@ def cash_flow(*, unrolled: bool = False) -> Model:
     sheet["B15"] = "=SUM(B13:F13)-8000"
     inputs = {f"Model!B{row}": law for row, law in enumerate(laws, 1)}
     simulation = mc.Simulation(saved(book), inputs=inputs, outputs=["Model!B15"], unrolled=unrolled)
-    draws = draws_of(simulation, *inputs)
 
     def by_hand(count: int) -> list[np.ndarray]:
-        volume, price, cost, growth = draws(count)
+        u = [uniforms("Model", row, 2, count) for row in range(1, 5)]
+        volume, price, growth = triangular(u[0], volumes), normal(u[1], prices), normal(u[3], trend)
+        cost = costs.minimum + u[2] * (costs.maximum - costs.minimum)
         total = np.zeros(count)
         for year in range(1, 6):
             volume = volume if year == 1 else volume * (1 + growth)
@@ -188,7 +193,6 @@ def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
         sheet[f"O{row}"], sheet[f"P{row}"] = limit, share
     sheet["S10"] = "=SUM(S2:S9)"
     simulation = mc.Simulation(saved(book), outputs=["Portfolio!S2:S9", "Portfolio!S10"], unrolled=unrolled)
-    draws = draws_of(simulation, f"Portfolio!C2:C{last}")
 
     code, insured = np.array(classes) - 1, np.array(sums)[:, None]
     premium = insured * np.array(RATES)[code][:, None]
@@ -196,7 +200,7 @@ def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
     membership = (np.arange(CLASSES)[:, None] == code).astype(float)
 
     def by_hand(count: int) -> list[np.ndarray]:
-        (drawn,) = draws(count)
+        drawn = np.array([uniforms("Portfolio", row, 3, count) for row in range(2, last + 1)])
         loss = insured * 0.2 * drawn**3
         retained = shares[np.searchsorted(limits, loss / premium, side="right") - 1]
         by_class = membership @ (premium - loss * retained)

@@ -15,7 +15,9 @@ from ultramc.engines.on_numpy import NumPyEngine
 # name: (what makes it, iterations)
 MODELS = {
     "roll-forward": (roll_forward, 131_072),
+    "roll-forward, a million": (roll_forward, 1_000_000),
     "cash flow": (cash_flow, 131_072),
+    "cash flow, a million": (cash_flow, 1_000_000),
     "portfolio": (portfolio, 4_096),
     "portfolio of 500 rows": (partial(portfolio, 500), 16_384),
 }

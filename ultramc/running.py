@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class Run:
             inputs=inputs,
             warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job)),
             check=self.checked,
-            versions=versions(),
+            versions=dict(versions()),
             groups=tuple(each.group for each in simulation.tied if each.group is not None),
         )
         if state == "completed":
@@ -145,6 +146,7 @@ def _bar(total: int) -> Any:
     return tqdm(total=total, unit=" iterations", unit_scale=True, desc="ultramc")
 
 
+@cache
 def versions() -> dict[str, str]:
     """What a result must name to be reproduced."""
     from importlib.metadata import version

@@ -1,13 +1,17 @@
 """The NumPy engine's layout: what is bound, what is not copied, how much memory it takes; and what it relies on in NumPy."""
 
+import math
 import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ultramc as mc
 from ultramc.address import RangeRef
 from ultramc.contract.cases import CASES, program_of
+from ultramc.engines import array, numpy_calls
 from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.on_numpy import MOST_MEMORY, SMALLEST_RUN, NumPyEngine, planned
 from ultramc.program import Body, Builder, Program, Slot, along, constant
@@ -198,13 +202,35 @@ def test_a_hot_loop_allocates_nothing(case):
     count = 8 * CANONICAL_BLOCK
     plan, job = planned(program_of(case), run=count), Job(SEED, count)
     plan.run(job, 0, count)
-    bound = plan._bound(count)
+    bound = plan.workspace().bound(count)
     chunk = plan.run(job, 0, count)
     tracemalloc.start()
     bound.run(job, 0, chunk, slice(0, count))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 * 8 * count
+
+
+# Snapping
+
+NUMBERS = [0.0, -0.0, 5e-324, 1e-17, 0.1, 0.3, 0.1 + 0.2, 1.0, 1 + 2.0**-52, 1 + 2.0**-48, 1e30, math.inf, math.nan]
+SIGNED = st.sampled_from([sign * number for number in NUMBERS for sign in (1, -1)])
+CLOSE = st.sampled_from([(0.1 + 0.2, 0.3), (0.3, 0.1 + 0.2), (1.0, 1 + 2.0**-52), (-1.0, 1 + 2.0**-48), (-0.0, -0.0)])
+PAIRS = st.one_of(st.tuples(SIGNED, SIGNED), SIGNED.map(lambda number: (number, number)), CLOSE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PAIRS, min_size=1, max_size=12), st.sampled_from([np.add, np.subtract]), st.booleans())
+def test_looks_at_a_line_miss_nothing_that_snaps(pairs, ufunc, is_bounded):
+    """The quick looks against the definition, with and without bounds of the operands, bit for bit."""
+    x, y = np.array(pairs).T
+    with np.errstate(all="ignore"):
+        results = ufunc(x, y)
+    largest = max(np.abs(x).max(), np.abs(y).max()) if is_bounded and np.isfinite([x, y]).all() else math.inf
+    line, room = [x, y, results.copy()], np.empty((3, len(x)))
+    numpy_calls.snapped(line, numpy_calls.TINY * largest, True, bool((x >= 0).all()), room)
+    want = array.evaluate("snap", results, x, y)
+    np.testing.assert_array_equal(line[2].view(np.uint64), want.view(np.uint64))
 
 
 # Memory

@@ -29,6 +29,8 @@ Array = NDArray[Any]
 Work = Callable[[], object]
 ERROR_TAG = np.full(1, array.FIRST_ERROR)
 TINY = 2.0**-49
+_MINUS_ZERO = -(2**63)  # its bits, as a signed number
+_ONE = np.uint64(1)
 SHORT = 48  # elements of a table: measured, and below 256
 CELLS = (2, 3)
 
@@ -164,7 +166,7 @@ def _snap(context: Context, call: Call, operands: Sequence[Array], out: Array) -
     intervals = [interval_of(operand) for operand in call.instruction.operands[1:]]
     largest = max(abs(side) for interval in intervals for side in interval)
     is_sum = _made_of(context, *call.instruction.operands)
-    return [*copied, partial(_snapped, line, TINY * largest, is_sum, intervals[0][0] >= 0, context.scratch(3, out.size))]
+    return [*copied, partial(snapped, line, TINY * largest, is_sum, intervals[0][0] >= 0, context.scratch(3, out.size))]
 
 
 def _made_of(context: Context, result: Operand, x: Operand, y: Operand) -> bool:
@@ -177,7 +179,7 @@ def _same_value(one: Operand, other: Operand) -> bool:
     return one is other or (isinstance(one, Ref) and isinstance(other, Ref) and one.index == other.index)
 
 
-def _snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive: bool, room: Array) -> None:
+def snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive: bool, room: Array) -> None:
     """Each look at a line is one of many; so the cheap ones come first.
 
     Where x + y or x - y is to be snapped, |y| is nearly |x|, so that the largest x gives a threshold; and where it is 0 it is +0
@@ -186,14 +188,23 @@ def _snapped(line: Sequence[Array], threshold: float, is_sum: bool, is_positive:
     x, y, out = line
     if is_sum and threshold == math.inf:
         threshold = 2 * TINY * max(_largest(x), 0.0 if is_positive else -_least(x))
-    if _least(out) > threshold:
-        return
-    small, other = _masks(room[0]), _masks(room[1])
-    np.less_equal(out, threshold, small)
-    np.greater_equal(out, -threshold, other)
-    found = np.count_nonzero(np.logical_and(small, other, small))
-    if found and not (is_sum and found == np.count_nonzero(np.equal(out, 0.0, small))):
+    if _holds_small(out, int(np.float64(threshold).view(np.int64)), is_sum, room[0]):
         _snapped_closely(x, y, out, room)
+
+
+def _holds_small(out: Array, limit: int, zeros_are_fine: bool, room: Array) -> bool:
+    """Whether a number is at most the limit in size, by the order of bits: as signed ones, those of negative numbers come first, the
+    smallest leading; as unsigned ones, those of positive numbers do; and one less than +0 is the last of all.
+    """
+    signed, unsigned = out.view(np.int64), out.view(np.uint64)
+    least = int(np.minimum.reduce(signed))
+    if least < 0:
+        if least <= _MINUS_ZERO + limit:
+            return True
+        least = int(np.minimum.reduce(unsigned))
+    if least == 0 and zeros_are_fine:
+        least = int(np.minimum.reduce(np.subtract(unsigned, _ONE, room.view(np.uint64))))
+    return least <= limit
 
 
 def _least(line: Array) -> float:

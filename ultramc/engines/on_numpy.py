@@ -1,17 +1,16 @@
 """The NumPy engine: always there, and the run-time reference of the others.
 
-A program becomes a flat list of calls (`numpy_plan`) that are bound to buffers once per thread; running is making them in
-order. Its limits are Python's: every call takes its microsecond and the interpreter lock, so it should be long, and what it
-touches should be in the cache. A chunk is carried out in runs of as many iterations as suit the program.
+A program becomes a flat list of calls (`numpy_plan`) that are bound to buffers once; running is making them in order. Its
+limits are Python's: every call takes its microsecond and the interpreter lock, so it should be long, and what it touches
+should be in the cache. A chunk is carried out in runs of as many iterations as suit the program.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.numpy_calls import Array, Work, work_of
@@ -27,6 +26,7 @@ PASSED_THROUGH = 128 * 2**20  # bytes of buffers of one thread, those included t
 MOST_MEMORY = 512 * 2**20  # bytes of buffers of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations; fewer at once would be mere overhead
 SCRATCH = 32  # bytes for an element of a call
+KEPT = 64 * 2**20  # bytes of buffers that stay for the next run: the first touch of a page may cost more than all work on it
 
 
 @frozen(eq=False)
@@ -37,7 +37,7 @@ class Plan:
     layout: Layout
     iterations: int
     bytes_per_iteration: int
-    _store: threading.local = field(factory=threading.local)
+    _idle: list[_Workspace] = field(factory=list)
 
     def carrying_out(self, iterations: int) -> Plan:
         """The same plan for another number of iterations at once."""
@@ -45,24 +45,45 @@ class Plan:
 
     def run(self, job: Job, first: int, count: int) -> Chunk:
         chunk = _empty_chunk(self.program.outputs, first, count)
+        workspace = self.workspace()
         for start in range(0, count, self.iterations):
             stop = min(start + self.iterations, count)
-            self._bound(stop - start).run(job, first + start, chunk, slice(start, stop))
+            workspace.bound(stop - start).run(job, first + start, chunk, slice(start, stop))
+        if workspace.bytes <= KEPT:
+            self._idle.append(workspace)
         return chunk
 
-    def _bound(self, count: int) -> _Bound:
-        """The calls for `count` iterations, bound to this thread's buffers."""
-        store = self._store
-        if getattr(store, "largest", -1) < count:
-            store.largest = count
-            store.arrays = [np.empty(buffer.cells * count, dtype=buffer.dtype) for buffer in self.layout.buffers]
-            store.bound = {}
-        if count not in store.bound:
-            if len(store.bound) > 1:  # the full run and the last, shorter one
-                store.bound.clear()
-            store.bound[count] = _Bound(self, store.arrays, count)
-        made: _Bound = store.bound[count]
-        return made
+    def workspace(self) -> _Workspace:
+        """One that no thread is using."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Workspace(self)
+
+
+@define(eq=False)
+class _Workspace:
+    """Buffers of a plan, and its calls bound to them for some numbers of iterations."""
+
+    plan: Plan
+    _largest: int = -1
+    _arrays: list[Array] = field(factory=list)
+    _bound: dict[int, _Bound] = field(factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        return sum(array.nbytes for array in self._arrays)
+
+    def bound(self, count: int) -> _Bound:
+        if self._largest < count:
+            self._largest = count
+            self._arrays = [np.empty(buffer.cells * count, dtype=buffer.dtype) for buffer in self.plan.layout.buffers]
+            self._bound.clear()
+        if count not in self._bound:
+            if len(self._bound) > 1:  # the full run and the last, shorter one
+                self._bound.clear()
+            self._bound[count] = _Bound(self.plan, self._arrays, count)
+        return self._bound[count]
 
 
 class NumPyEngine(Engine):
@@ -132,7 +153,7 @@ def _suitable(each: int, hot: int, most_blocks: int) -> int:
 
 
 class _Bound:
-    """A plan bound to one thread's buffers for `count` iterations. `job` and `first` are those of the run at hand."""
+    """A plan bound to one workspace's buffers for `count` iterations. `job` and `first` are those of the run at hand."""
 
     def __init__(self, plan: Plan, arrays: Sequence[Array], count: int) -> None:
         self.count = count

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import operator
 import secrets
+import threading
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +40,9 @@ SMALLEST_UNIFORM = 2.0**-53
 LARGEST_UNIFORM = 1 - 2.0**-53
 AT_ONCE = 16_384  # 128 kB of words stay in the cache between the passes
 FURTHER = 2**32  # from a site's k to that of the next stream of the same cell
+_UNUSED_BITS = np.uint64(12)
+_NOTHING = np.zeros(WORDS_PER_BLOCK, np.uint64)  # is left of a block that is behind the stream's place
+_BITS_OF_ONE = np.float64(1.0).view(np.uint64)
 STREAMS = 3  # of one site: its draws, and two further ones for the keys and jitter of sampling methods
 
 
@@ -86,8 +91,7 @@ class Site:
 
     def key(self, seed: int) -> WordArray:
         """The Philox key, uint64 (2,). Raises `InputError` where not 0 ≤ seed < 2^64."""
-        digest = blake2b(self.sheet.lower().encode(), digest_size=8).digest()
-        return np.array([check_seed(seed), int.from_bytes(digest, "little")], dtype=np.uint64)
+        return np.array([check_seed(seed), _digest(self.sheet)], dtype=np.uint64)
 
     @property
     def counter(self) -> WordArray:
@@ -113,6 +117,11 @@ class Site:
         return np.array([block, self.row, self.column, self.k], dtype=np.uint64)
 
 
+@lru_cache(maxsize=256)
+def _digest(sheet: str) -> int:
+    return int.from_bytes(blake2b(sheet.lower().encode(), digest_size=8).digest(), "little")
+
+
 def uniforms(seed: int, site: Site, first: int, count: int) -> FloatArray:
     """The independent draws of iterations first … first + count - 1: float64 (count,), odd multiples of 2^-53, so never 0 or 1.
 
@@ -134,10 +143,13 @@ def fill_uniforms(seed: int, site: Site, first: int, out: FloatArray) -> None:
 
 
 def open_uniforms(words: WordArray, out: FloatArray) -> None:
-    """The leading 52 bits of each word as a float64 in (0, 1), written into `out`; the words are overwritten."""
-    np.right_shift(words, 12, out=words)
-    np.add(words, 0.5, out=out)
-    np.multiply(out, 2.0**-52, out=out)
+    """The leading 52 bits of each word as a float64 in (0, 1), written into `out`; the words are overwritten.
+
+    As bits of a number from 1 to 2 they are there without a conversion; and the subtraction is exact.
+    """
+    np.right_shift(words, _UNUSED_BITS, words)
+    np.bitwise_or(words, _BITS_OF_ONE, words)
+    np.subtract(words.view(np.float64), LARGEST_UNIFORM, out)
 
 
 def new_seed() -> int:
@@ -153,10 +165,25 @@ def check_seed(seed: object) -> int:
     return number
 
 
+_OF_THREAD = threading.local()
+
+
 def _philox_at(seed: int, site: Site, first: int) -> np.random.Philox:
+    """This thread's generator, set to a word of a stream: a new one would take many times as long. Good until the next call."""
     block, words = divmod(first, WORDS_PER_BLOCK)
-    philox = np.random.Philox(key=site.key(seed), counter=site._counter_before(block))
-    philox.random_raw(words, output=False)
+    if not hasattr(_OF_THREAD, "philox"):
+        _OF_THREAD.philox = np.random.Philox(key=0)
+    philox: np.random.Philox = _OF_THREAD.philox
+    philox.state = {
+        "bit_generator": "Philox",
+        "state": {"key": site.key(seed), "counter": site._counter_before(block)},
+        "buffer": _NOTHING,
+        "buffer_pos": WORDS_PER_BLOCK,
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    if words:
+        philox.random_raw(words, output=False)
     return philox
 
 
