@@ -31,6 +31,12 @@ def pytest_report_header(config):
     return f"engines: {', '.join(chosen)}; not run: {', '.join(left_out) or 'none'}"
 
 
+def pytest_ignore_collect(collection_path, config):
+    """What is tested of one engine alone is run where that engine is; the header lists the others as not run."""
+    engine = collection_path.stem.removeprefix("test_on_")
+    return True if engine in registry.BUILT_IN and engine not in config.stash["engines"] else None
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parents[1]

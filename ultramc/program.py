@@ -139,22 +139,22 @@ class Program:
     def ops(self) -> dict[str, Instruction]:
         """Each op that occurs, with its first instruction; bodies included."""
         found: dict[str, Instruction] = {}
-        for instruction in _all_instructions(self.instructions):
+        for instruction in all_instructions(self.instructions):
             found.setdefault(instruction.op, instruction)
         return found
 
     def makers(self) -> dict[int, Instruction]:
         """What makes each value, bodies included; their parameters nobody makes."""
-        return {ref.index: each for each in _all_instructions(self.instructions) for ref in each.results}
+        return {ref.index: each for each in all_instructions(self.instructions) for ref in each.results}
 
     def sites(self) -> tuple[Site, ...]:
         """All call sites, bodies included: one for each cell of the blocks that draw."""
-        drawing = [instruction for instruction in _all_instructions(self.instructions) if instruction.op == "uniform"]
+        drawing = [instruction for instruction in all_instructions(self.instructions) if instruction.op == "uniform"]
         return tuple(site for instruction in drawing for site in _sites_of(instruction))
 
     def ties(self) -> frozenset[Tie]:
         """The sites that are drawn together, bodies included."""
-        return frozenset(each.attributes["tie"] for each in _all_instructions(self.instructions) if each.op == "permute")
+        return frozenset(each.attributes["tie"] for each in all_instructions(self.instructions) if each.op == "permute")
 
     def __str__(self) -> str:
         lines = _lines(self.instructions, indent="")
@@ -176,11 +176,11 @@ def _sites_of(instruction: Instruction) -> Iterator[Site]:
     return (Site(site.sheet, site.row + row, site.column + column, site.k) for row in range(rows) for column in range(columns))
 
 
-def _all_instructions(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
+def all_instructions(instructions: Sequence[Instruction]) -> Iterator[Instruction]:
     for instruction in instructions:
         yield instruction
         if "body" in instruction.attributes:
-            yield from _all_instructions(instruction.attributes["body"].instructions)
+            yield from all_instructions(instruction.attributes["body"].instructions)
 
 
 def _check(instruction: Instruction, defined: set[int]) -> None:

@@ -322,7 +322,7 @@ def test_an_engine_that_is_asked_for_and_missing_fails(pytester_run):
     status, output = pytester_run("--engines=numpy,no_such_engine", "-k", "tanh or no_such_engine")
     assert status == 1
     assert "no engine 'no_such_engine'" in output
-    assert "engines: numpy, no_such_engine; not run: none" in output
+    assert "engines: numpy, no_such_engine; not run: " in output
 
 
 @pytest.fixture

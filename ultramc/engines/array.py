@@ -104,7 +104,7 @@ def _snap(xp: Any, result: Array, x: Array, y: Array) -> Array:
 
 
 def _modulo(xp: Any, x: Array, y: Array) -> Array:
-    return x - y * xp.floor(x / y)
+    return x - xp.multiply(y, xp.floor(xp.divide(x, y)))
 
 
 # Exponents for which NumPy has shortcuts that it takes only where its inner loop sees a single exponent, which depends on
@@ -141,7 +141,7 @@ def _piecewise(xp: Any, below: Array, above: Array, *, pieces: Any) -> Array:
     column = xp.where(xp.isnan(column), 0.0, column).astype(np.intp)
     result = xp.take(coefficients[-1], column)
     for row in coefficients[-2::-1]:
-        result = result * t + xp.take(row, column)
+        result = xp.multiply(result, t) + xp.take(row, column)
     return xp.minimum(xp.maximum(result, least), largest)
 
 

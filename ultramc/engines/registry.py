@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from ultramc.engines.base import Engine, EngineInfo
 from ultramc.errors import EngineUnavailable, InputError
 
-BUILT_IN = {"numpy": "ultramc.engines.on_numpy:NumPyEngine"}
+BUILT_IN = {"numpy": "ultramc.engines.on_numpy:NumPyEngine", "jax": "ultramc.engines.on_jax:JaxEngine"}
 GROUP = "ultramc.engines"
 
 
