@@ -10,17 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 
-import numpy as np
 from attrs import frozen
 
-from ultramc.program import Body, Instruction, Known, Operand, Program, Ref, Slot
+from ultramc.program import Body, Instruction, Known, Operand, Ref
 
 BYTES = {"number": 8, "mask": 1, "tag": 1}
 
 
 @frozen(eq=False)
 class Segment:
-    """Consecutive instructions, what they read from earlier segments, and what somebody reads afterwards."""
+    """Consecutive instructions, what they read from elsewhere, and what somebody reads afterwards."""
 
     instructions: tuple[Instruction, ...]
     inputs: tuple[Ref, ...]
@@ -28,7 +27,7 @@ class Segment:
 
     @property
     def weight(self) -> int:
-        return sum(weight(instruction) for instruction in self.instructions)
+        return sum(map(weight, self.instructions))
 
     def constants(self) -> tuple[Known, ...]:
         """Each array that the instructions read, bodies included, once."""
@@ -36,21 +35,27 @@ class Segment:
 
     def bytes_per_iteration(self) -> int:
         """Of all values that live at once, at most: an upper bound, since a compiler need not keep them all."""
-        return sum(map(_bytes, self.inputs)) + _widest(self.instructions, {ref.index for ref in (*self.inputs, *self.outputs)})
+        kept = {ref.index for ref in self.outputs}
+        return sum(map(_bytes, self.inputs)) + _widest(self.instructions, kept)
+
+    def tile(self, iterations: int, cache: int) -> int:
+        """The largest power-of-two part of `iterations` (a power of two) with which what lives fits in `cache` bytes; at least 1."""
+        fitting = max(1, cache // max(1, self.bytes_per_iteration()))
+        return min(iterations, 1 << fitting.bit_length() - 1)
 
 
-def segments_of(program: Program, limit: int) -> tuple[Segment, ...]:
-    """Segments of at most `limit` instructions, in order; an instruction that weighs more is one by itself."""
-    parts = list(_parts(program.instructions, limit))
-    wanted = {ref.index for slot in program.outputs for ref in _refs_of(slot)}
+def segments_of(instructions: Sequence[Instruction], kept: Collection[int], limit: int) -> tuple[Segment, ...]:
+    """In order, of at most `limit` instructions; one that weighs more is a segment by itself. `kept`: what is read after them all."""
+    wanted = set(kept)
     found: list[Segment] = []
-    for part in reversed(parts):
+    for part in reversed(list(_parts(instructions, limit))):
         found.append(_segment(part, wanted))
         wanted.update(ref.index for ref in found[-1].inputs)
     return tuple(reversed(found))
 
 
 def weight(instruction: Instruction) -> int:
+    """How many instructions it is, those of its body included."""
     body: Body | None = instruction.attributes.get("body")
     return 1 + sum(map(weight, body.instructions)) if body else 1
 
@@ -74,10 +79,6 @@ def _segment(part: Sequence[Instruction], wanted: Collection[int]) -> Segment:
     read = {operand.index: operand for operand in _operands(part) if isinstance(operand, Ref) and operand.index not in made}
     outputs = tuple(ref for instruction in part for ref in instruction.results if ref.index in wanted)
     return Segment(tuple(part), tuple(read.values()), outputs)
-
-
-def _refs_of(slot: Slot) -> list[Ref]:
-    return [part for part in (slot.payload, slot.tag) if isinstance(part, Ref)]
 
 
 def _operands(instructions: Sequence[Instruction]) -> Iterator[Operand]:
@@ -105,20 +106,17 @@ def _bytes(ref: Ref) -> int:
 
 
 def _widest(instructions: Sequence[Instruction], kept: Collection[int]) -> int:
-    """The most bytes of results that live at once; what a body needs comes on top of it while its loop is carried out."""
+    """The most bytes of results that live at once; what a body needs comes on top while its loop is carried out."""
     last = {index: position for position, instruction in enumerate(instructions) for index in instruction.reads()}
-    living: dict[int, int] = {}
-    most = 0
+    dying: dict[int, list[Ref]] = {}
+    living = most = 0
     for position, instruction in enumerate(instructions):
         body: Body | None = instruction.attributes.get("body")
         inside = _widest(body.instructions, {result.index for result in body.results if isinstance(result, Ref)}) if body else 0
-        living.update((ref.index, _bytes(ref)) for ref in instruction.results)
-        most = max(most, sum(living.values()) + inside)
-        living = {index: size for index, size in living.items() if index in kept or last.get(index, -1) > position}
+        living += sum(map(_bytes, instruction.results))
+        most = max(most, living + inside)
+        for ref in instruction.results:
+            if ref.index not in kept:
+                dying.setdefault(max(position, last.get(ref.index, position)), []).append(ref)
+        living -= sum(map(_bytes, dying.pop(position, ())))
     return most
-
-
-def tile_of(segment: Segment, iterations: int, cache: int) -> int:
-    """The largest power-of-two part of `iterations` with which what lives fits in `cache` bytes."""
-    fitting = max(1, cache // max(1, segment.bytes_per_iteration()))
-    return min(iterations, 1 << (int(np.log2(fitting))))

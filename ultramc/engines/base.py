@@ -7,8 +7,9 @@ so that chunk size and threads cannot change a bit of a result.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class Engine(ABC):
 
     name: str
     supports: frozenset[str]
+    lacks: Mapping[str, str] = MappingProxyType({})  # why an op is not supported, where there is more to say
 
     @abstractmethod
     def availability(self) -> Availability: ...
@@ -82,7 +84,8 @@ class Engine(ABC):
     def refuse_unsupported(self, program: Program) -> None:
         for op, instruction in program.ops().items():
             if op not in self.supports:
-                raise UnsupportedOp(f"{instruction.cell}: engine {self.name!r} has no op {op!r}; {_engines_with(op)}")
+                reason = f" ({self.lacks[op]})" if op in self.lacks else ""
+                raise UnsupportedOp(f"{instruction.cell}: engine {self.name!r} has no op {op!r}{reason}; {_engines_with(op)}")
 
 
 def _engines_with(op: str) -> str:

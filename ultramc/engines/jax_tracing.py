@@ -178,6 +178,8 @@ def _loop(trace: Trace, instruction: Instruction) -> Sequence[Array]:
         results = trace.inside(body, [*carried, *(jnp.expand_dims(part, axis) for part in parts)])
         return results[:carries], tuple(jnp.squeeze(result, axis) for result in results[carries:])
 
+    last: tuple[Array, ...]
+    yields: tuple[Array, ...]
     last, yields = lax.scan(step, starts, cuts, length=a["steps"], reverse=bool(a.get("reverse")))
     return [*last, *(jnp.moveaxis(each, 0, axis) for each in yields)]
 
@@ -203,7 +205,7 @@ def _repeat(trace: Trace, instruction: Instruction) -> Sequence[Array]:
         kept = [jnp.where(done, old, new) for old, new in zip(values, following, strict=True)]
         return (number + 1, *kept, done | finished)
 
-    _, *last = lax.while_loop(goes_on, step, (jnp.zeros((), np.int64), *starts, done))
+    _, *last = tuple(lax.while_loop(goes_on, step, (jnp.zeros((), np.int64), *starts, done)))
     return last
 
 

@@ -8,21 +8,24 @@ a compiled segment holds none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
+from ultramc.address import RangeRef
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.ops import OPS
-from ultramc.program import Instruction, Program, Ref, all_instructions
+from ultramc.program import Body, Instruction, Operand, Program, Ref, all_instructions
 from ultramc.sampling import Site, restored
-from ultramc.segments import Segment, segments_of, tile_of
+from ultramc.segments import Segment, segments_of, weight
 
 Array = Any
 
+HEAVIEST_BODY = 20  # segments: a heavier loop is taken step by step by the host, which costs time in each run
 HEAVIEST = 100  # instructions of a segment: XLA's time grows faster than what it compiles
 CACHE = 2**24  # bytes of what lives in a segment: measured, benchmarks/test_engine.py
 LARGEST_CHUNK = 8  # canonical blocks
@@ -30,22 +33,87 @@ MOST_MEMORY = 512 * 2**20  # bytes of one thread, where fewer iterations at once
 SMALLEST_RUN = 64  # iterations
 ZERO = np.int64(0)
 
-LACKS = {  # op: why
-    "scalar_call": "a Python function cannot be compiled",
-    "beta_i": "JAX's ends when the slowest lane does, so that iterations would depend on their neighbours",
-    **dict.fromkeys(("gamma_p_inverse", "gamma_q_inverse", "beta_i_inverse", "beta_i_upper_inverse"), "JAX has none"),
-}
+
+@frozen
+class Lot:
+    """The iterations that are carried out at once: `size` of them, of which those beyond `count` are thrown away."""
+
+    job: Job
+    first: int
+    count: int
+    size: int
+
+    def made(self, instruction: Instruction) -> Array:
+        return _HOST[instruction.op](self, instruction)
 
 
 @frozen(eq=False)
-class Part:
-    """A compiled segment, what the host makes for it, its constants on the device, and which values end with it."""
+class Compiled:
+    """A segment, what the host makes for it, its constants on the device, and the values that end with it."""
 
     segment: Segment
     made: tuple[Instruction, ...]
-    compiled: Callable[..., Sequence[Array]]
+    function: Callable[..., Sequence[Array]]
     constants: tuple[Array, ...]
     ending: tuple[int, ...]
+
+    def carry_out(self, values: dict[int, Array], lot: Lot) -> None:
+        given = [lot.made(each) for each in self.made]
+        results = self.function(ZERO, [values[ref.index] for ref in self.segment.inputs], given, self.constants)
+        _set(values, self.segment.outputs, results)
+        for index in self.ending:
+            values.pop(index, None)
+
+
+@frozen(eq=False)
+class Stepped:
+    """A loop whose body is too heavy for one segment: the host takes it step by step."""
+
+    loop: Instruction
+    parts: tuple[Part, ...]
+    ending: tuple[int, ...]
+
+    def carry_out(self, values: dict[int, Array], lot: Lot) -> None:
+        import jax.numpy as jnp
+
+        a = self.loop.attributes
+        body, carries, axis, steps = a["body"], a["carries"], a["axis"], range(a["steps"])
+        operands = [_whole(values, operand, lot.size) for operand in self.loop.operands]
+        carried: list[Array] = operands[:carries]
+        yields: dict[int, list[Array]] = {}
+        for step in reversed(steps) if a.get("reverse") else steps:
+            cuts = [_cut(operand, axis, step) for operand in operands[carries:]]
+            _set(values, body.parameters, [*carried, *cuts])
+            for part in self.parts:
+                part.carry_out(values, lot)
+            carried, yields[step] = _parted([_whole(values, result, lot.size) for result in body.results], carries)
+        joined = [jnp.concatenate(parts, axis=axis) for parts in zip(*(yields[step] for step in steps), strict=True)]
+        _set(values, self.loop.results, [*carried, *joined])
+        for index in self.ending:
+            values.pop(index, None)
+
+
+Part = Compiled | Stepped
+
+
+def _set(values: dict[int, Array], refs: Sequence[Ref], arrays: Sequence[Array]) -> None:
+    values.update((ref.index, array) for ref, array in zip(refs, arrays, strict=True))
+
+
+def _parted(values: list[Array], first: int) -> tuple[list[Array], list[Array]]:
+    return values[:first], values[first:]
+
+
+def _cut(value: Array, axis: int, step: int) -> Array:
+    """What is the same at each step serves all."""
+    return value if value.shape[axis] == 1 else value[(slice(None),) * axis + (slice(step, step + 1),)]
+
+
+def _whole(values: Mapping[int, Array], operand: Operand, size: int) -> Array:
+    """With all its iterations."""
+    if isinstance(operand, Ref):
+        return values[operand.index]
+    return np.broadcast_to(operand, (*operand.shape[:4], size))
 
 
 @frozen(eq=False)
@@ -67,21 +135,17 @@ class Plan:
         with jax.enable_x64(True):
             for start in range(0, count, self.iterations):
                 stop = min(start + self.iterations, count)
-                values = self._values(job, first + start, stop - start)
+                values = self._values(Lot(job, first + start, stop - start, self.iterations))
                 for slot, payload, tag in zip(outputs, payloads, tags, strict=True):
                     _write(values, slot.payload, slot.cells, payload[:, start:stop])
-                    if tag is not None:
+                    if tag is not None and not isinstance(slot.tag, int):
                         _write(values, slot.tag, slot.cells, tag[:, start:stop])
         return Chunk(first, count, payloads, tags)
 
-    def _values(self, job: Job, first: int, count: int) -> Mapping[int, Array]:
+    def _values(self, lot: Lot) -> Mapping[int, Array]:
         values: dict[int, Array] = {}
         for part in self.parts:
-            given = [_HOST[each.op](job, each, first, count, self.iterations) for each in part.made]
-            results = part.compiled(ZERO, [values[ref.index] for ref in part.segment.inputs], given, part.constants)
-            values.update((ref.index, result) for ref, result in zip(part.segment.outputs, results, strict=True))
-            for index in part.ending:
-                del values[index]
+            part.carry_out(values, lot)
         return values
 
 
@@ -89,7 +153,14 @@ class JaxEngine(Engine):
     """`threads` at once; `iterations` carried out at once and `heaviest`, instructions of a segment, are for tests and measurements."""
 
     name = "jax"
-    supports = frozenset(OPS) - frozenset(LACKS)
+    lacks = MappingProxyType(
+        {
+            "scalar_call": "a Python function cannot be compiled",
+            "beta_i": "JAX's ends when the slowest lane does, so that iterations would depend on their neighbours",
+            **dict.fromkeys(("gamma_p_inverse", "gamma_q_inverse", "beta_i_inverse", "beta_i_upper_inverse"), "JAX has none"),
+        }
+    )
+    supports = frozenset(OPS) - lacks.keys()
 
     def __init__(self, *, threads: int = 1, iterations: int | None = None, heaviest: int = HEAVIEST) -> None:
         self._threads = threads
@@ -104,8 +175,8 @@ class JaxEngine(Engine):
     def compile(self, program: Program) -> Plan:
         self.refuse_unsupported(program)
         program.check_legal()
-        segments = segments_of(program, self._heaviest)
-        return _compiled(program, segments, self._iterations or _suitable(_between(segments)))
+        segments = segments_of(program.instructions, _kept(program), self._heaviest)
+        return _compiled(program, segments, self._iterations or _suitable(_between(segments)), self._heaviest)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
         return executable.run(job, first, count)
@@ -121,7 +192,7 @@ class JaxEngine(Engine):
         if fitting >= executable.iterations or executable.iterations <= SMALLEST_RUN:
             return executable
         fewer = max(SMALLEST_RUN, _power_of_two(fitting))
-        return _compiled(executable.program, executable.segments, fewer)
+        return _compiled(executable.program, executable.segments, fewer, self._heaviest)
 
     def chunk_blocks(self, executable: Plan) -> int:
         return -(-executable.iterations // CANONICAL_BLOCK)
@@ -146,7 +217,7 @@ def _between(segments: Sequence[Segment]) -> int:
 
 
 def _bytes_per_iteration(segments: Sequence[Segment], iterations: int) -> int:
-    inside = (segment.bytes_per_iteration() * tile_of(segment, iterations, CACHE) for segment in segments)
+    inside = (segment.bytes_per_iteration() * segment.tile(iterations, CACHE) for segment in segments)
     return max(1, _between(segments) + max(inside, default=0) // iterations)
 
 
@@ -154,18 +225,37 @@ def _made_by_host(segment: Segment) -> tuple[Instruction, ...]:
     return tuple(each for each in all_instructions(segment.instructions) if each.op in _HOST)
 
 
-def _compiled(program: Program, segments: Sequence[Segment], iterations: int) -> Plan:
+def _compiled(program: Program, segments: Sequence[Segment], iterations: int, heaviest: int) -> Plan:
     import jax
 
-    kept = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
-    last = {ref.index: number for number, segment in enumerate(segments) for ref in (*segment.outputs, *segment.inputs)}
-    ending = [tuple(index for index, end in last.items() if end == number and index not in kept) for number in range(len(segments))]
     with jax.enable_x64(True):
-        parts = tuple(_part(segment, ends, iterations) for segment, ends in zip(segments, ending, strict=True))
+        parts = _parts(segments, _kept(program), iterations, heaviest)
     return Plan(program, tuple(segments), iterations, _bytes_per_iteration(segments, iterations), parts)
 
 
-def _part(segment: Segment, ending: tuple[int, ...], iterations: int) -> Part:
+def _kept(program: Program) -> set[int]:
+    return {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
+
+
+def _parts(segments: Sequence[Segment], kept: Collection[int], iterations: int, heaviest: int) -> tuple[Part, ...]:
+    """`kept`: values that are read after the last segment."""
+    last = {ref.index: number for number, segment in enumerate(segments) for ref in (*segment.outputs, *segment.inputs)}
+    ending = [tuple(index for index, end in last.items() if end == number and index not in kept) for number in range(len(segments))]
+    return tuple(_part(segment, ends, iterations, heaviest) for segment, ends in zip(segments, ending, strict=True))
+
+
+def _part(segment: Segment, ending: tuple[int, ...], iterations: int, heaviest: int) -> Part:
+    first = segment.instructions[0]
+    if first.op != "loop" or weight(first) <= HEAVIEST_BODY * heaviest:
+        return _one(segment, ending, iterations)
+    body: Body = first.attributes["body"]
+    results = {result.index for result in body.results if isinstance(result, Ref)}
+    inside = segments_of(body.instructions, results, heaviest)
+    outside = {ref.index for ref in (*segment.inputs, *body.parameters)}
+    return Stepped(first, _parts(inside, results | outside, iterations, heaviest), ending)
+
+
+def _one(segment: Segment, ending: tuple[int, ...], iterations: int) -> Compiled:
     import jax
 
     from ultramc.engines.jax_tracing import DTYPES, function_of
@@ -177,45 +267,45 @@ def _part(segment: Segment, ending: tuple[int, ...], iterations: int) -> Part:
         return [jax.ShapeDtypeStruct((*ref.shape, iterations), DTYPES[ref.kind]) for ref in refs]
 
     given = [each.result for each in made]
-    function = function_of(segment, given, tile_of(segment, iterations, CACHE))
+    function = function_of(segment, given, segment.tile(iterations, CACHE))
     traced = jax.jit(function, static_argnums=4).lower(ZERO, alike(segment.inputs), alike(given), constants, iterations)
-    return Part(segment, made, traced.compile(), constants, ending)
+    return Compiled(segment, made, traced.compile(), constants, ending)
 
 
-# What the host makes: iterations beyond `count` are carried out and thrown away
+# What the host makes
 
 
-def _drawn(job: Job, instruction: Instruction, first: int, count: int, size: int) -> Array:
+def _drawn(lot: Lot, instruction: Instruction) -> Array:
     site: Site = instruction.attributes["site"]
     rows, columns, *_ = instruction.result.shape
-    draws = np.empty((*instruction.result.shape, size))
-    draws[..., count:] = 0.5
+    draws = np.empty((*instruction.result.shape, lot.size))
+    draws[..., lot.count :] = 0.5
     for row, column in np.ndindex(rows, columns):
         place = Site(site.sheet, site.row + row, site.column + column, site.k)
-        job.fill(place, first, draws[row, column, 0, 0, :count])
+        lot.job.fill(place, lot.first, draws[row, column, 0, 0, : lot.count])
     return draws
 
 
-def _numbered(job: Job, instruction: Instruction, first: int, count: int, size: int) -> Array:
-    return np.arange(first, first + size, dtype=np.float64).reshape(1, 1, 1, 1, size)
+def _numbered(lot: Lot, instruction: Instruction) -> Array:
+    return np.arange(lot.first, lot.first + lot.size, dtype=np.float64).reshape(1, 1, 1, 1, lot.size)
 
 
-def _restored(job: Job, instruction: Instruction, first: int, count: int, size: int) -> Array:
+def _restored(lot: Lot, instruction: Instruction) -> Array:
     """NaN where the sampling has no strata to restore."""
-    scores = np.full((*instruction.result.shape, size), np.nan)
-    if job.restores_strata:
-        restored(job, instruction.attributes["tie"], instruction.attributes["member"], first, scores[0, 0, 0, 0, :count])
+    a, scores = instruction.attributes, np.full((*instruction.result.shape, lot.size), np.nan)
+    if lot.job.restores_strata:
+        restored(lot.job, a["tie"], a["member"], lot.first, scores[0, 0, 0, 0, : lot.count])
     return scores
 
 
-_HOST: Mapping[str, Callable[[Job, Instruction, int, int, int], Array]] = {
+_HOST: Mapping[str, Callable[[Lot, Instruction], Array]] = {
     "uniform": _drawn,
     "iteration": _numbered,
     "permute": _restored,
 }
 
 
-def _write(values: Mapping[int, Array], operand: Any, cells: Any, out: Array) -> None:
+def _write(values: Mapping[int, Array], operand: Operand, cells: RangeRef, out: Array) -> None:
     value = np.asarray(values[operand.index] if isinstance(operand, Ref) else operand)
     whole = np.broadcast_to(value[0, 0], (cells.height, cells.width, value.shape[-1]))
     out[...] = whole.reshape(cells.size, -1)[:, : out.shape[1]]
