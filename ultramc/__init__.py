@@ -73,6 +73,7 @@ from ultramc.results import Result
 from ultramc.sampling import Antithetic, LatinHypercube, Random, Sampling, Sobol
 from ultramc.simulation import Simulation
 from ultramc.storage import load
+from ultramc.validation import Validation
 from ultramc.workbook import Workbook
 
 __all__ = [
@@ -145,6 +146,7 @@ __all__ = [
     "UnreadableWorkbook",
     "UnsupportedFormula",
     "UnsupportedOp",
+    "Validation",
     "Weibull",
     "Workbook",
     "WorkbookError",

@@ -20,14 +20,13 @@ from ultramc.engines.base import Job
 from ultramc.errors import EngineValidationError
 from ultramc.program import Body, Instruction, Operand, Program, Ref, Shape
 from ultramc.sampling import Site, restored
+from ultramc.tolerance import Tolerance, root_mean_square
 from ultramc.values import FIRST_ERROR, ExcelError, Scalar
 
 if TYPE_CHECKING:
     from ultramc.distributions.chebyshev import Pieces
 
 MOST_ELEMENTS = 1_000_000  # of instructions; a program of more is confirmed on fewer iterations, one at least
-RTOL = 1e-9
-ATOL = 1e-9  # of the output's root mean square
 
 Number = float | bool | int
 
@@ -477,6 +476,7 @@ def confirm(
     samples: Mapping[str, NDArray[np.float64]],
     tags: Mapping[str, NDArray[np.uint8]],
     engine: str,
+    tolerance: Tolerance,
 ) -> None:
     """Compare what an engine gave for some iterations with the definition of the ops. Raises EngineValidationError."""
     elements = sum(math.prod(instruction.result.shape) for instruction in program.instructions) or 1
@@ -486,17 +486,10 @@ def confirm(
             got_tag = (
                 tags[slot.label][:, iteration].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
             )
-            allowed = ATOL * _root_mean_square(got[:, : max(iterations) + 1])
+            allowed = tolerance.atol * root_mean_square(got[:, : max(iterations) + 1])
             for one, one_tag, want, want_tag in zip(got[:, iteration].tolist(), got_tag, payload, tag, strict=True):
-                if one_tag != want_tag or (want_tag < FIRST_ERROR and not abs(one - want) <= RTOL * abs(want) + allowed):
+                if one_tag != want_tag or (want_tag < FIRST_ERROR and not abs(one - want) <= tolerance.rtol * abs(want) + allowed):
                     raise EngineValidationError(
                         f"engine {engine!r} differs from the reference in iteration {iteration} of {slot.cells}: "
                         f"{one!r} (kind {one_tag}), not {want!r} (kind {want_tag}); simulation results discarded"
                     )
-
-
-def _root_mean_square(values: NDArray[np.float64]) -> float:
-    """Of the finite ones; scaled, so that squares do not overflow."""
-    finite = values[np.isfinite(values)]
-    largest = float(np.abs(finite).max(initial=0.0))
-    return largest * float(np.sqrt(np.mean(np.square(finite / largest)))) if largest else 0.0

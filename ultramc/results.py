@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a result carries beside its samples and warnings, as plain JSON values.
-PLAIN = ("state", "iterations", "engine", "seed", "sampling", "elapsed", "workbook", "workbook_sha256", "check", "versions")
+PLAIN = ("state", "iterations", "engine", "seed", "sampling", "elapsed", "workbook", "workbook_sha256", "check", "validation", "versions")
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 NOT_A_NUMBER = "not a number"  # a NaN whose tag says number
 MOST_CORRELATED = 10_000_000  # iterations (10,000 at least) times cells squared whose correlations a repr works out: a second at most
@@ -428,6 +428,7 @@ class Result(Shown):
     inputs: Variables[Input] = field(converter=_input_variables)
     warnings: tuple[str, ...] = ()
     check: str = ""
+    validation: str = ""  # how the engine was compared with NumPy before the run
     versions: dict[str, str] = Factory(dict)
     groups: tuple[Group, ...] = ()
 
@@ -527,6 +528,7 @@ class Result(Shown):
                 f"{counted(len(dict(self.inputs.flat())), 'uncertain input')}",
                 *self._correlated(),
                 *([f"check: {self.check}"] if self.check else ()),
+                *([f"validation: {self.validation}"] if self.validation else ()),
                 *(f"warning: {warning}" for warning in self.warnings),
             ),
         )

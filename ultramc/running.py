@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ultramc.engines.base import Chunk, Engine, Job, execute
 from ultramc.errors import EngineValidationError, RunError, SimulationCancelled
 from ultramc.program import HIDDEN, Slot
 from ultramc.results import Column, Input, Output, Result
+from ultramc.tolerance import Tolerance
 from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 class Run:
     """One run: where its samples go, and what becomes of it."""
 
-    def __init__(self, simulation: Simulation, engine: Engine, job: Job, checked: str, on_error: str) -> None:
+    def __init__(self, simulation: Simulation, engine: Engine, job: Job, checked: str, validated: str, on_error: str) -> None:
         self.simulation = simulation
         self.engine = engine
         self.job = job
         self.checked = checked
+        self.validated = validated
         self.on_error = on_error
         self.done = 0
         self.started = time.perf_counter()
@@ -84,9 +86,11 @@ class Run:
                 self.result("failed"),
             )
 
-    def validate(self) -> None:
-        """Eight iterations again by the reference interpreter, the first that failed among them."""
-        reference.confirm(self.simulation.compiled.program, self.job, self._to_confirm(), self.samples, self.tags, self.engine.name)
+    def confirm(self, tolerance: Tolerance, crossed: Collection[int]) -> None:
+        """Eight iterations again by the reference interpreter, the first that failed among them; those that are known to differ are not."""
+        iterations = [iteration for iteration in self._to_confirm() if iteration not in crossed]
+        program = self.simulation.compiled.program
+        reference.confirm(program, self.job, iterations, self.samples, self.tags, self.engine.name, tolerance)
 
     def _to_confirm(self) -> list[int]:
         failed = [int(np.argmax((tags >= FIRST_ERROR).any(axis=0))) for tags in self.tags.values() if (tags >= FIRST_ERROR).any()]
@@ -111,6 +115,7 @@ class Run:
             inputs=inputs,
             warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job)),
             check=self.checked,
+            validation=self.validated,
             versions=dict(versions()),
             groups=tuple(each.group for each in simulation.tied if each.group is not None),
         )

@@ -34,7 +34,7 @@ from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Executable, Job, fitted
 from ultramc.engines.on_numpy import NumPyEngine
-from ultramc.errors import CheckError, FormulaError, InputError, MemoryLimitExceeded
+from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.logs import log
@@ -44,6 +44,7 @@ from ultramc.results import Result
 from ultramc.running import Run
 from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, strata_bytes, whole
 from ultramc.ties import tied
+from ultramc.validation import UNTESTED, Agreement, Validation, agreement
 from ultramc.workbook import Workbook
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class Simulation:
         seed: int | None = None,
         sampling: str | Sampling | None = None,
         check: Literal["raise", "warn", "off"] = "raise",
-        validate: bool = True,
+        validate: bool | Validation = True,
+        on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
         progress: Progress | None = None,
         chunk: int | None = None,
@@ -131,7 +133,9 @@ class Simulation:
         `iterations`, `seed` and `sampling` are those that the author of the workbook stored, where they are None. `seed`:
         0 ≤ seed < 2^64; else one is drawn and recorded. `sampling`: "random", "antithetic", "latin_hypercube", "sobol", or
         an object such as `LatinHypercube(replicates=10)`. `check`: what to do where the recalculated base case differs
-        from Excel's cached values: "raise" a CheckError before anything runs, "warn" or "off". `on_error`: "exclude" leaves
+        from Excel's cached values: "raise" a CheckError before anything runs, "warn" or "off". `validate`: another engine than NumPy
+        first computes some iterations that NumPy computes too, as a `Validation` says; where they disagree nothing is simulated, or,
+        with `on_invalid="numpy"`, NumPy simulates. `on_error`: "exclude" leaves
         iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `chunk`: iterations
         computed at once (default: as the engine likes); it never changes a result. `memory_limit`: bytes or "2GB" for buffers
         and samples (default: half of what is free).
@@ -141,16 +145,18 @@ class Simulation:
         """
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
+        check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         refuse_until(until)
         job = self._run_job(iterations, seed, sampling)
-        chosen = self._engine(engine)
         checked = self._checked(check)
+        how = Validation() if isinstance(validate, bool) else validate
+        chosen, agreed = self._validated(self._engine(engine), job, how, on_invalid) if validate else (self._engine(engine), UNTESTED)
         executable, size = self._fitted(chosen, job, chunk, memory_limit)
-        run = Run(self, chosen, job, checked, on_error)
+        run = Run(self, chosen, job, checked, str(agreed), on_error)
         log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=job.iterations, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
         if validate:
-            run.validate()
+            run.confirm(how.tolerance, agreed.crossed)
         result = run.result("completed")
         log.info("run completed", iterations=result.iterations, seconds=result.elapsed)
         return result
@@ -320,6 +326,19 @@ class Simulation:
         if engine not in self._executables:
             self._executables[engine] = engine.compile(self.compiled.program)
         return self._executables[engine]
+
+    def _validated(self, engine: Engine, job: Job, how: Validation, on_invalid: str) -> tuple[Engine, Agreement]:
+        """The engine that may run, and what the result says of it."""
+        numpy = self._engine("numpy")
+        if isinstance(engine, NumPyEngine):
+            return engine, Agreement()
+        try:
+            return engine, agreement((engine, numpy), self._executable, self.compiled.program, job, how)
+        except EngineValidationError as error:
+            if on_invalid == "raise":
+                raise
+            log.warning("validation failed, running on NumPy", engine=engine.name, reason=str(error))
+            return numpy, Agreement(f"run on NumPy, as on_invalid='numpy' allows: {str(error).splitlines()[0]}")
 
     def _fitted(self, engine: Engine, job: Job, chunk: int | None, memory_limit: int | str | None) -> tuple[Executable, int]:
         allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2

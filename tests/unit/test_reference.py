@@ -16,6 +16,7 @@ from ultramc.ops import OPS
 from ultramc.program import Builder, Program, Slot, constant
 from ultramc.reference import ELEMENTWISE, REDUCTIONS, Cells, confirm, evaluate
 from ultramc.sampling import Site, uniforms
+from ultramc.tolerance import Tolerance
 from ultramc.values import ExcelError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -241,18 +242,18 @@ def samples(scale=1.0):
 
 
 def test_what_agrees_is_confirmed():
-    confirm(identity(), Job(9, 8), range(8), samples(1 + 1e-12), {}, "other")
+    confirm(identity(), Job(9, 8), range(8), samples(1 + 1e-12), {}, "other", Tolerance())
 
 
 @pytest.mark.parametrize("wrong", [samples(1 + 1e-7), samples(math.nan), samples(math.inf)])
 def test_what_differs_is_discarded(wrong):
     with pytest.raises(EngineValidationError, match=r"engine 'other' differs from the reference in iteration 0 of S!A1.*discarded"):
-        confirm(identity(), Job(9, 8), range(8), wrong, {}, "other")
+        confirm(identity(), Job(9, 8), range(8), wrong, {}, "other", Tolerance())
 
 
 def test_a_wrong_kind_is_discarded():
     with pytest.raises(EngineValidationError, match=r"\(kind 8\), not .*\(kind 0\)"):
-        confirm(identity(), Job(9, 8), [3], samples(), {"draw": np.full((1, 8), 8, np.uint8)}, "other")
+        confirm(identity(), Job(9, 8), [3], samples(), {"draw": np.full((1, 8), 8, np.uint8)}, "other", Tolerance())
 
 
 def test_one_huge_sample_does_not_excuse_the_others():
@@ -260,7 +261,7 @@ def test_one_huge_sample_does_not_excuse_the_others():
     wrong = samples()
     wrong["draw"][0, 7] = 1e200
     with pytest.raises(EngineValidationError, match="iteration 7"):
-        confirm(identity(), Job(9, 8), [7], wrong, {}, "other")
+        confirm(identity(), Job(9, 8), [7], wrong, {}, "other", Tolerance())
 
 
 def test_samples_without_a_number_are_no_trouble():
@@ -269,7 +270,9 @@ def test_samples_without_a_number_are_no_trouble():
         "select", builder.append("is_finite", builder.append("uniform", site=Site("S", 1, 1), shape=(1, 1, 1, 1))), *tags(8, 0)
     )
     program = Program(tuple(builder.instructions), (Slot("failed", ONE, constant(0.0), tag, 257),), ())
-    confirm(program, Job(9, 8), range(8), {"failed": np.full((1, 8), math.nan)}, {"failed": np.full((1, 8), 8, np.uint8)}, "other")
+    confirm(
+        program, Job(9, 8), range(8), {"failed": np.full((1, 8), math.nan)}, {"failed": np.full((1, 8), 8, np.uint8)}, "other", Tolerance()
+    )
 
 
 def tags(*kinds):

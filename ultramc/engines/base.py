@@ -16,7 +16,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ultramc.errors import InputError, MemoryLimitExceeded, UnsupportedOp
+from ultramc.errors import EngineValidationError, InputError, MemoryLimitExceeded, UnsupportedOp
 from ultramc.program import Program
 from ultramc.sampling import Job as Job
 
@@ -48,6 +48,7 @@ class Engine(ABC):
 
     name: str
     supports: frozenset[str]
+    invalid: type[EngineValidationError] = EngineValidationError  # what is raised where it disagrees with NumPy
     lacks: Mapping[str, str] = MappingProxyType({})  # why an op is not supported, where there is more to say
 
     @abstractmethod
