@@ -18,9 +18,9 @@ from attrs import field, frozen
 
 from ultramc.address import RangeRef
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.host import MADE, Lot
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, all_instructions
-from ultramc.sampling import Site, restored
 from ultramc.segments import Segment, segments_of, weight
 
 Array = Any
@@ -32,19 +32,6 @@ LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 512 * 2**20  # bytes of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations
 ZERO = np.int64(0)
-
-
-@frozen
-class Lot:
-    """The iterations that are carried out at once: `size` of them, of which those beyond `count` are thrown away."""
-
-    job: Job
-    first: int
-    count: int
-    size: int
-
-    def made(self, instruction: Instruction) -> Array:
-        return _HOST[instruction.op](self, instruction)
 
 
 @frozen(eq=False)
@@ -222,7 +209,7 @@ def _bytes_per_iteration(segments: Sequence[Segment], iterations: int) -> int:
 
 
 def _made_by_host(segment: Segment) -> tuple[Instruction, ...]:
-    return tuple(each for each in all_instructions(segment.instructions) if each.op in _HOST)
+    return tuple(each for each in all_instructions(segment.instructions) if each.op in MADE)
 
 
 def _compiled(program: Program, segments: Sequence[Segment], iterations: int, heaviest: int) -> Plan:
@@ -270,39 +257,6 @@ def _one(segment: Segment, ending: tuple[int, ...], iterations: int) -> Compiled
     function = function_of(segment, given, segment.tile(iterations, CACHE))
     traced = jax.jit(function, static_argnums=4).lower(ZERO, alike(segment.inputs), alike(given), constants, iterations)
     return Compiled(segment, made, traced.compile(), constants, ending)
-
-
-# What the host makes
-
-
-def _drawn(lot: Lot, instruction: Instruction) -> Array:
-    site: Site = instruction.attributes["site"]
-    rows, columns, *_ = instruction.result.shape
-    draws = np.empty((*instruction.result.shape, lot.size))
-    draws[..., lot.count :] = 0.5
-    for row, column in np.ndindex(rows, columns):
-        place = Site(site.sheet, site.row + row, site.column + column, site.k)
-        lot.job.fill(place, lot.first, draws[row, column, 0, 0, : lot.count])
-    return draws
-
-
-def _numbered(lot: Lot, instruction: Instruction) -> Array:
-    return np.arange(lot.first, lot.first + lot.size, dtype=np.float64).reshape(1, 1, 1, 1, lot.size)
-
-
-def _restored(lot: Lot, instruction: Instruction) -> Array:
-    """NaN where the sampling has no strata to restore."""
-    a, scores = instruction.attributes, np.full((*instruction.result.shape, lot.size), np.nan)
-    if lot.job.restores_strata:
-        restored(lot.job, a["tie"], a["member"], lot.first, scores[0, 0, 0, 0, : lot.count])
-    return scores
-
-
-_HOST: Mapping[str, Callable[[Lot, Instruction], Array]] = {
-    "uniform": _drawn,
-    "iteration": _numbered,
-    "permute": _restored,
-}
 
 
 def _write(values: Mapping[int, Array], operand: Operand, cells: RangeRef, out: Array) -> None:

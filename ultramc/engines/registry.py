@@ -8,7 +8,11 @@ from importlib.metadata import entry_points
 from ultramc.engines.base import Engine, EngineInfo
 from ultramc.errors import EngineUnavailable, InputError
 
-BUILT_IN = {"numpy": "ultramc.engines.on_numpy:NumPyEngine", "jax": "ultramc.engines.on_jax:JaxEngine"}
+BUILT_IN = {
+    "numpy": "ultramc.engines.on_numpy:NumPyEngine",
+    "native": "ultramc.engines.on_native:NativeEngine",
+    "jax": "ultramc.engines.on_jax:JaxEngine",
+}
 GROUP = "ultramc.engines"
 
 

@@ -1,0 +1,54 @@
+"""What the host makes for engines that compile: draws, numbers of iterations, strata. The bits are those of every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from ultramc.program import Instruction
+from ultramc.sampling import Job, Site, restored
+
+Array = Any
+
+
+@frozen
+class Lot:
+    """The iterations that are carried out at once: `size` of them, of which those beyond `count` are thrown away."""
+
+    job: Job
+    first: int
+    count: int
+    size: int
+
+    def made(self, instruction: Instruction) -> Array:
+        """(rows, columns, 1, 1, size), float64."""
+        return MADE[instruction.op](self, instruction)
+
+
+def _drawn(lot: Lot, instruction: Instruction) -> Array:
+    site: Site = instruction.attributes["site"]
+    rows, columns, *_ = instruction.result.shape
+    draws = np.empty((*instruction.result.shape, lot.size))
+    draws[..., lot.count :] = 0.5
+    for row, column in np.ndindex(rows, columns):
+        place = Site(site.sheet, site.row + row, site.column + column, site.k)
+        lot.job.fill(place, lot.first, draws[row, column, 0, 0, : lot.count])
+    return draws
+
+
+def _numbered(lot: Lot, instruction: Instruction) -> Array:
+    return np.arange(lot.first, lot.first + lot.size, dtype=np.float64).reshape(1, 1, 1, 1, lot.size)
+
+
+def _restored(lot: Lot, instruction: Instruction) -> Array:
+    """NaN where the sampling has no strata to restore."""
+    a, scores = instruction.attributes, np.full((*instruction.result.shape, lot.size), np.nan)
+    if lot.job.restores_strata:
+        restored(lot.job, a["tie"], a["member"], lot.first, scores[0, 0, 0, 0, : lot.count])
+    return scores
+
+
+MADE: Mapping[str, Callable[[Lot, Instruction], Array]] = {"uniform": _drawn, "iteration": _numbered, "permute": _restored}

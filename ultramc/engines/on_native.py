@@ -1,0 +1,253 @@
+"""The native engine: C for the compiler of the machine, or for the one in the `ziglang` wheel, many iterations side by side.
+
+A library is compiled once for each source and kept in the user's cache folder. Sources hold no number of a workbook.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.cstyle import OPS as RENDERED
+from ultramc.engines.cstyle import WORDS_OF_SITE, Source, render
+from ultramc.engines.host import Lot
+from ultramc.errors import EngineError, EngineUnavailable
+from ultramc.ops import OPS
+from ultramc.program import Program
+from ultramc.sampling import WORDS_PER_BLOCK, Random
+
+Array = Any
+
+FLAGS = (
+    "-O3",
+    "-march=native",
+    "-std=gnu11",
+    "-ffp-contract=off",  # products and sums are rounded one by one, as everywhere
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp-simd",
+    "-shared",
+    "-fPIC",
+    "-w",
+)
+PRELUDE = Path(__file__).with_name("prelude.h")
+LANES = (64, 32, 16, 8)
+CACHE = 2**19  # bytes of scratch of one thread that still count as near
+LARGEST_CHUNK = 8  # canonical blocks
+MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
+SECONDS = 600  # that a compiler may take
+
+
+@frozen(eq=False)
+class Plan:
+    """An executable of the native engine; `iterations`: how many go into one call."""
+
+    program: Program
+    source: Source
+    library: ctypes.CDLL
+    iterations: int
+    _idle: list[Array] = field(factory=list)
+
+    def run(self, job: Job, first: int, count: int) -> Chunk:
+        outputs = np.empty((self.source.outputs, count))
+        for start in range(0, count, self.iterations):
+            stop = min(start + self.iterations, count)
+            outputs[:, start:stop] = self._call(job, first + start, stop - start)
+        return _chunk(self.program, outputs, first, count)
+
+    def _call(self, job: Job, first: int, count: int) -> Array:
+        """From the beginning of a block of draws, as many as lanes can take; those asked for are kept."""
+        source, early = self.source, first % WORDS_PER_BLOCK
+        lot = Lot(job, first - early, early + count, -(-(early + count) // source.lanes) * source.lanes)
+        outputs = np.empty((source.outputs, lot.size))
+        scratch = self._idle.pop() if self._idle else np.empty(max(1, source.scratch * source.lanes))
+        arrays = (source.constants, _words(source, job), _drawn(source, lot), scratch, outputs)
+        self.library.run(*(None if array is None else ctypes.c_void_p(array.ctypes.data) for array in arrays), lot.size, lot.first)
+        self._idle.append(scratch)
+        return outputs[:, early : early + count]
+
+
+def _words(source: Source, job: Job) -> Array:
+    """What `draw` must know of each site."""
+    words = np.zeros((max(1, len(source.drawing)), WORDS_OF_SITE), np.uint64)
+    for number, (instruction, _) in enumerate(source.drawing):
+        if instruction.op == "uniform":
+            site = instruction.attributes["site"]
+            words[number] = [*site.key(job.seed).tolist(), site.row, site.column, site.k]
+    return words
+
+
+def _drawn(source: Source, lot: Lot) -> Array | None:
+    """None where draws are independent: then the source makes them itself."""
+    if isinstance(lot.job.sampling, Random):
+        return None
+    drawn = np.empty((source.cells_drawn, lot.size))
+    for instruction, cell in source.drawing:
+        values = lot.made(instruction)
+        drawn[cell : cell + values[..., 0].size] = values.reshape(-1, lot.size)
+    return drawn
+
+
+class NativeEngine(Engine):
+    """`threads` at once (default: as many as the process may use); `lanes` is for tests and measurements."""
+
+    name = "native"
+    lacks = MappingProxyType(
+        {
+            "scalar_call": "a Python function cannot be compiled",
+            **dict.fromkeys(sorted(frozenset(OPS) - RENDERED - {"scalar_call"}), "no C library has it"),
+        }
+    )
+    supports = frozenset(OPS) - lacks.keys()
+
+    def __init__(self, *, threads: int | None = None, lanes: int | None = None) -> None:
+        self._threads = threads or _processors()
+        self._lanes = lanes
+
+    def availability(self) -> Availability:
+        if _compiler() is None:
+            return Availability(False, "there is no C compiler: install one (Debian: apt install gcc), or pip install 'ultramc[native]'")
+        return Availability(True)
+
+    def compile(self, program: Program) -> Plan:
+        self.refuse_unsupported(program)
+        program.check_legal()
+        source = self._rendered(program)
+        return Plan(program, source, compiled(source.text), _iterations(source))
+
+    def _rendered(self, program: Program) -> Source:
+        """With as many lanes as keep scratch in the cache."""
+        for lanes in LANES if self._lanes is None else (self._lanes,):
+            source = render(program, lanes)
+            if source.scratch * lanes * 8 <= CACHE:
+                break
+        return source
+
+    def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
+        return executable.run(job, first, count)
+
+    def bytes_per_iteration(self, executable: Plan) -> int:
+        source = executable.source
+        scratch = source.scratch * source.lanes * 8 // executable.iterations
+        return 8 * (2 * source.cells_drawn + 2 * source.outputs) + scratch + 1
+
+    def iterations_at_once(self, executable: Plan) -> int:
+        return executable.iterations
+
+    def within(self, executable: Plan, memory: int) -> Plan:
+        fitting = memory // self.bytes_per_iteration(executable)
+        if fitting >= executable.iterations:
+            return executable
+        fewer = max(executable.source.lanes, 1 << max(0, fitting.bit_length() - 1))
+        return Plan(executable.program, executable.source, executable.library, fewer)
+
+    def chunk_blocks(self, executable: Plan) -> int:
+        return -(-executable.iterations // CANONICAL_BLOCK)
+
+    @property
+    def threads(self) -> int:
+        return self._threads
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _iterations(source: Source) -> int:
+    fitting = MOST_MEMORY // (8 * max(1, source.outputs))
+    return max(source.lanes, min(LARGEST_CHUNK * CANONICAL_BLOCK, 1 << max(0, fitting.bit_length() - 1)))
+
+
+def _chunk(program: Program, outputs: Array, first: int, count: int) -> Chunk:
+    """Outputs are payload and tag of each slot, one after the other."""
+    payloads, tags, row = [], [], 0
+    for slot in program.outputs:
+        size = slot.cells.size
+        payloads.append(np.ascontiguousarray(outputs[row : row + size]))
+        row += size
+        has_tag = not isinstance(slot.tag, int)
+        tags.append(outputs[row : row + size].astype(np.uint8) if has_tag else None)
+        row += size if has_tag else 0
+    return Chunk(first, count, tuple(payloads), tuple(tags))
+
+
+# Compiling
+
+
+@cache
+def _compiler() -> tuple[str, ...] | None:
+    """The machine's compiler, or the one in the ziglang wheel."""
+    found = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    if found is not None:
+        return (found,)
+    return (sys.executable, "-m", "ziglang", "cc") if find_spec("ziglang") else None
+
+
+@cache
+def _fingerprint() -> str:
+    """What a library depends on beside its source: the compiler, its flags, and the processor that it was compiled for."""
+    version = subprocess.run([*_command(), "--version"], capture_output=True, text=True, check=False, timeout=60).stdout
+    processor = Path("/proc/cpuinfo")
+    lines = processor.read_text(encoding="utf-8", errors="replace").splitlines() if processor.exists() else []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return "\n".join((version, *FLAGS, platform.machine(), features, PRELUDE.read_text(encoding="utf-8")))
+
+
+def _command() -> Sequence[str]:
+    command = _compiler()
+    if command is None:
+        raise EngineUnavailable("engine 'native' cannot run here: there is no C compiler")
+    return command
+
+
+def compiled(text: str) -> ctypes.CDLL:
+    """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
+    key = hashlib.sha256(f"{_fingerprint()}\n{text}".encode()).hexdigest()
+    path = cache_folder() / f"{key}.so"
+    if not path.exists():
+        _compile(text, path)
+    library = ctypes.CDLL(str(path))
+    library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
+    return library
+
+
+def _compile(text: str, path: Path) -> None:
+    """Beside its place first, then renamed, so that nobody loads half a library."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        source, library = Path(folder, "program.c"), Path(folder, "program.so")
+        source.write_text(text, encoding="utf-8")
+        command = [*_command(), *FLAGS, f"-I{PRELUDE.parent}", "-o", str(library), str(source), "-lm"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        if done.returncode:
+            raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
+        library.chmod(0o500)
+        os.replace(library, path)
+
+
+def cache_folder() -> Path:
+    """Only its owner may write there: what lies in it is executed. Raises EngineUnavailable where others may."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ultramc", "native")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise EngineUnavailable(
+            f"engine 'native' keeps compiled programs in {folder}, where others may write: make it yours alone (chmod 700), "
+            "or set XDG_CACHE_HOME"
+        )
+    return folder

@@ -1,0 +1,163 @@
+/* What generated code calls. Doubles throughout; masks are 0 and 1, tags small numbers. No contraction, NaN kept. */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Comparison, rounding: the expressions of ultramc/engines/array.py. */
+
+INLINE double minimum(double x, double y) { return (x < y) | (x != x) ? x : y; }
+INLINE double maximum(double x, double y) { return (x > y) | (x != x) ? x : y; }
+INLINE double sign(double x) { return x != x ? x : (double)((x > 0) - (x < 0)); }
+INLINE double near(double x, double y) { return (x == y) | (fabs(x - y) <= 0x1p-51 * (fabs(x) + fabs(y))); }
+/* By its bits: a constant 0 on one of two ways would be threaded through all that follows, which then does not vectorise. */
+INLINE double snap(double result, double x, double y)
+{
+    uint64_t bits, kept = (uint64_t)(fabs(result) < 0x1p-49 * maximum(fabs(x), fabs(y))) - 1;
+    memcpy(&bits, &result, sizeof bits);
+    bits &= kept;
+    memcpy(&result, &bits, sizeof bits);
+    return result;
+}
+INLINE double modulo(double x, double y) { return x - y * floor(x / y); }
+INLINE double mend(double x) { double nearest = rint(x); return fabs(x - nearest) <= 0x1p-49 * fabs(x) ? nearest : x; }
+INLINE double round_half(double x)
+{
+    double size = fabs(x), whole = floor(size);
+    return copysign(whole + (double)(size - whole + minimum(0x1p-49 * size, 0.125) >= 0.5), x);
+}
+
+/* The shortcuts that NumPy takes, taken always. */
+static double power(double x, double y)
+{
+    if (y == 2.0) return x * x;
+    if (y == 0.5) return sqrt(x);
+    if (y == -1.0) return 1.0 / x;
+    return pow(x, y);
+}
+
+/* Normal distribution. Quantile: Wichura, "Algorithm AS 241: the percentage points of the normal distribution", PPND16, 1988. */
+
+static double normal_cdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+
+static double normal_quantile(double p)
+{
+    double q = p - 0.5;
+    if (!(p >= 0.0 && p <= 1.0)) return NAN;
+    if (fabs(q) <= 0.425) {
+        double r = 0.180625 - q * q;
+        return q
+            * (((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r + 45921.953931549871457) * r
+                    + 13731.693765509461125) * r + 1971.5909503065514427) * r + 133.14166789178437745) * r + 3.387132872796366608)
+            / (((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r + 21213.794301586595867) * r
+                    + 5394.1960214247511077) * r + 687.1870074920579083) * r + 42.313330701600911252) * r + 1.0);
+    }
+    double tail = q < 0 ? p : 1.0 - p, r = sqrt(-log(tail)), size;
+    if (tail == 0.0) size = INFINITY;
+    else if (r <= 5.0) {
+        r -= 1.6;
+        size = (((((((7.7454501427834140764e-4 * r + 0.0227238449892691845833) * r + 0.24178072517745061177) * r + 1.27045825245236838258) * r
+                    + 3.64784832476320460504) * r + 5.7694972214606914055) * r + 4.6303378461565452959) * r + 1.42343711074968357734)
+            / (((((((1.05075007164441684324e-9 * r + 5.475938084995344946e-4) * r + 0.0151986665636164571966) * r
+                    + 0.14810397642748007459) * r + 0.68976733498510000455) * r + 1.6763848301838038494) * r + 2.05319162663775882187) * r + 1.0);
+    } else {
+        r -= 5.0;
+        size = (((((((2.01033439929228813265e-7 * r + 2.71155556874348757815e-5) * r + 0.0012426609473880784386) * r
+                    + 0.026532189526576123093) * r + 0.29656057182850489123) * r + 1.7848265399172913358) * r + 5.4637849111641143699) * r
+                + 6.6579046435011037772)
+            / (((((((2.04426310338993978564e-15 * r + 1.4215117583164458887e-7) * r + 1.8463183175100546818e-5) * r
+                    + 7.868691311456132591e-4) * r + 0.0148753612908506148525) * r + 0.13692988092273580531) * r
+                + 0.59983220655588793769) * r + 1.0);
+    }
+    return q < 0 ? -size : size;
+}
+
+/* Draws: Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11), see ultramc/sampling/base.py. A site is
+   its key, row, column and k; iterations `first`, a multiple of 4, to `first + count - 1`. */
+
+INLINE uint64_t multiplied(uint64_t *low, uint64_t x, uint64_t y)
+{
+    unsigned __int128 product = (unsigned __int128)x * y;
+    *low = (uint64_t)product;
+    return (uint64_t)(product >> 64);
+}
+
+static void draw(double *out, const uint64_t *site, long row, long column, uint64_t first, long count)
+{
+    for (long number = 0; number < count; number += 4) {
+        uint64_t word[4] = {(first + (uint64_t)number) / 4 + 1, site[2] + (uint64_t)row, site[3] + (uint64_t)column, site[4]};
+        uint64_t key[2] = {site[0], site[1]};
+        for (int round = 0; round < 10; round++) {
+            uint64_t low[2], high[2];
+            high[0] = multiplied(&low[0], 0xD2E7470EE14C6C93, word[0]);
+            high[1] = multiplied(&low[1], 0xCA5A826395121157, word[2]);
+            word[0] = high[1] ^ word[1] ^ key[0];
+            word[1] = low[1];
+            word[2] = high[0] ^ word[3] ^ key[1];
+            word[3] = low[0];
+            key[0] += 0x9E3779B97F4A7C15;
+            key[1] += 0xBB67AE8584CAA73B;
+        }
+        for (int part = 0; part < 4 && number + part < count; part++) out[number + part] = ((double)(word[part] >> 12) + 0.5) * 0x1p-52;
+    }
+}
+
+/* A quantile as polynomials in pieces: ultramc/distributions/chebyshev.py. */
+static double piecewise(const double *coefficients, long columns, long degree, long parts, double side, double least, double largest,
+                        double below, double above)
+{
+    int exponent;
+    double lower = minimum(below, above);
+    double t = frexp(lower < 0x1p-53 ? 0x1p-53 : lower > 0.5 ? 0.5 : lower, &exponent) * (2.0 * (double)parts);
+    double part = floor(t);
+    t = 2.0 * (t - part) - 1.0;
+    double column = (double)exponent * (double)parts + part + (above < below ? 2.0 : 1.0) * side - 2.0 * (double)parts;
+    long place = column == column ? (long)column : 0;
+    double result = coefficients[degree * columns + place];
+    for (long row = degree - 1; row >= 0; row--) result = result * t + coefficients[row * columns + place];
+    return minimum(maximum(result, least), largest);
+}
+
+/* Look-ups. A position that is NaN or negative is 0, one behind the end the last. */
+
+INLINE long position(double x, long size) { return x > 0 ? (long)(x < (double)(size - 1) ? x : (double)(size - 1)) : 0; }
+
+static double search(const double *table, long size, double x)
+{
+    long first = 0;
+    for (long length = size; length > 0;) {
+        long half = length / 2;
+        if (table[first + half] < x) first += half + 1, length -= half + 1;
+        else length = half;
+    }
+    return (double)first;
+}
+
+/* Heap sort of numbers that lie `stride` apart, NaN last. */
+
+INLINE int follows(double x, double y) { return x > y || (x != x && y == y); }
+
+static void sift(double *x, long stride, long root, long size)
+{
+    for (long child; (child = 2 * root + 1) < size; root = child) {
+        if (child + 1 < size && follows(x[(child + 1) * stride], x[child * stride])) child++;
+        if (!follows(x[child * stride], x[root * stride])) return;
+        double held = x[root * stride];
+        x[root * stride] = x[child * stride];
+        x[child * stride] = held;
+    }
+}
+
+static void sort(double *x, long stride, long size)
+{
+    for (long root = size / 2 - 1; root >= 0; root--) sift(x, stride, root, size);
+    for (long last = size - 1; last > 0; last--) {
+        double held = x[0];
+        x[0] = x[last * stride];
+        x[last * stride] = held;
+        sift(x, stride, 0, last);
+    }
+}
