@@ -41,7 +41,6 @@ PLAIN: dict[str, str] = {
     "sub": "{0} - {1}",
     "mul": "{0} * {1}",
     "div": "{0} / {1}",
-    "snap": "snap({0}, {1}, {2})",
     "neg": "-{0}",
     "abs": "fabs({0})",
     "sign": "sign({0})",
@@ -55,14 +54,14 @@ PLAIN: dict[str, str] = {
     "round_half": "round_half({0})",
     "mend": "mend({0})",
 }
-_FUNCTIONS = "exp expm1 log log1p log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc normal_cdf normal_quantile"
+_FUNCTIONS = "exp expm1 log log1p log10 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc normal_cdf"
 CALLS: dict[str, str] = {
     **{name: f"{name}({{0}})" for name in _FUNCTIONS.split()},
     "log_gamma": "lgamma({0})",
     "atan2": "atan2({0}, {1})",
     "power": "power({0}, {1})",
 }
-ELEMENTWISE = frozenset({*PLAIN, *CALLS, "kind_is", "piecewise", "gather", "iteration", "permute"})
+ELEMENTWISE = frozenset({*PLAIN, *CALLS, "kind_is", "snap", "piecewise", "gather", "iteration", "permute"})
 VIEWS = frozenset({"window", "transpose", "as_array"})
 # Reductions: what they begin with, and how the total t takes element x, number k
 REDUCTIONS: dict[str, tuple[str, str]] = {
@@ -199,6 +198,7 @@ class _Renderer:
         self.lines: list[str] = []
         self.drawing: list[tuple[Instruction, int]] = []
         self.places: dict[int, Place] = {}
+        self.makers: Mapping[int, Instruction] = {}
         self._constants: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         self._known: dict[int, tuple[Known, int]] = {}
         self._size = 0
@@ -206,6 +206,7 @@ class _Renderer:
         self._names = 0
 
     def program(self, program: Program) -> Source:
+        self.makers = program.makers()
         kept = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
         segments = segments_of(program.instructions, kept, LARGEST_FUNCTION)
         last = {ref.index: number for number, segment in enumerate(segments) for ref in (*segment.outputs, *segment.inputs)}
@@ -450,6 +451,15 @@ class _Scope:
         """The loops over the cells of a block."""
         self.lines.extend(_over(axis, length, self.indent) for axis, length in zip("rc", shape[:2], strict=True))
 
+    def normal_quantile(self, instruction: Instruction) -> None:
+        """Seventeen of twenty lanes side by side; the tails one by one, afterwards."""
+        (p,), out = [self.renderer.place(operand) for operand in instruction.operands], self.out(instruction.result)
+        x, result = p.at(*AXES), out.at(*AXES)
+        with_cells(self.lines, out.shape, self.indent, [f"{result} = normal_quantile_within({x});"])
+        statement = f"if (!is_within({x})) {result} = normal_quantile_outside({x});"
+        with_cells(self.lines, out.shape, self.indent, [statement], vectorises=False)
+        self.finish(instruction.result)
+
     def search(self, instruction: Instruction) -> None:
         x, table = (self.renderer.place(operand) for operand in instruction.operands)
         out, size = self.out(instruction.result), table.shape[2] * table.shape[3]
@@ -640,6 +650,17 @@ def _piecewise(scope: _Scope, instruction: Instruction, names: Sequence[str]) ->
     return f"piecewise(K + {table}, {shape}, K[{ends}], K[{ends + 1}], {names[0]}, {names[1]})"
 
 
+def _snap(scope: _Scope, instruction: Instruction, names: Sequence[str]) -> str:
+    result, *operands = instruction.operands
+    maker = scope.renderer.makers.get(result.index) if isinstance(result, Ref) else None
+    is_sum = maker is not None and maker.op in ("add", "sub") and list(map(_identity, maker.operands)) == list(map(_identity, operands))
+    return f"{'snap_sum' if is_sum else 'snap'}({', '.join(names)})"
+
+
+def _identity(operand: Operand) -> int:
+    return operand.index if isinstance(operand, Ref) else id(operand)
+
+
 def _gather(scope: _Scope, instruction: Instruction, names: Sequence[str]) -> str:
     table = scope.renderer.place(instruction.operands[1])
     return table.cell(f"position({names[0]}, {table.shape[2] * table.shape[3]})")
@@ -684,6 +705,7 @@ def _is_short_search(instruction: Instruction) -> bool:
 
 _EXPRESSED: dict[str, Callable[[_Scope, Instruction, Sequence[str]], str]] = {
     "kind_is": _kind_is,
+    "snap": _snap,
     "piecewise": _piecewise,
     "gather": _gather,
     "iteration": _iteration,
@@ -718,6 +740,7 @@ _RENDERED: dict[str, Callable[[_Scope, Instruction], None]] = {
     **dict.fromkeys(VIEWS, _Scope.view),
     **dict.fromkeys(REDUCTIONS, _Scope.reduce),
     "uniform": _Scope.uniform,
+    "normal_quantile": _Scope.normal_quantile,
     "search": _Scope.search,
     "sort": _Scope.sort,
     "join": _Scope.join,

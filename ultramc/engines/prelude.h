@@ -14,13 +14,20 @@ INLINE double maximum(double x, double y) { return (x > y) | (x != x) ? x : y; }
 INLINE double sign(double x) { return x != x ? x : (double)((x > 0) - (x < 0)); }
 INLINE double near(double x, double y) { return (x == y) | (fabs(x - y) <= 0x1p-51 * (fabs(x) + fabs(y))); }
 /* By its bits: a constant 0 on one of two ways would be threaded through all that follows, which then does not vectorise. */
-INLINE double snap(double result, double x, double y)
+INLINE double unless(int is_small, double x)
 {
-    uint64_t bits, kept = (uint64_t)(fabs(result) < 0x1p-49 * maximum(fabs(x), fabs(y))) - 1;
-    memcpy(&bits, &result, sizeof bits);
-    bits &= kept;
-    memcpy(&result, &bits, sizeof bits);
-    return result;
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= (uint64_t)is_small - 1;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+INLINE double snap(double result, double x, double y) { return unless(fabs(result) < 0x1p-49 * maximum(fabs(x), fabs(y)), result); }
+/* Where the result is x + y or x - y, which is NaN where one of them is. */
+INLINE double snap_sum(double result, double x, double y)
+{
+    double one = fabs(x), other = fabs(y);
+    return unless(fabs(result) < 0x1p-49 * (one > other ? one : other), result);
 }
 INLINE double modulo(double x, double y) { return x - y * floor(x / y); }
 INLINE double mend(double x) { double nearest = rint(x); return fabs(x - nearest) <= 0x1p-49 * fabs(x) ? nearest : x; }
@@ -43,18 +50,23 @@ static double power(double x, double y)
 
 static double normal_cdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
 
-static double normal_quantile(double p)
+/* For 0.075 ≤ p ≤ 0.925, without a branch. */
+INLINE double normal_quantile_within(double p)
+{
+    double q = p - 0.5, r = 0.180625 - q * q;
+    return q
+        * (((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r + 45921.953931549871457) * r
+                + 13731.693765509461125) * r + 1971.5909503065514427) * r + 133.14166789178437745) * r + 3.387132872796366608)
+        / (((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r + 21213.794301586595867) * r
+                + 5394.1960214247511077) * r + 687.1870074920579083) * r + 42.313330701600911252) * r + 1.0);
+}
+
+INLINE int is_within(double p) { return fabs(p - 0.5) <= 0.425; }
+
+static double normal_quantile_outside(double p)
 {
     double q = p - 0.5;
     if (!(p >= 0.0 && p <= 1.0)) return NAN;
-    if (fabs(q) <= 0.425) {
-        double r = 0.180625 - q * q;
-        return q
-            * (((((((2509.0809287301226727 * r + 33430.575583588128105) * r + 67265.770927008700853) * r + 45921.953931549871457) * r
-                    + 13731.693765509461125) * r + 1971.5909503065514427) * r + 133.14166789178437745) * r + 3.387132872796366608)
-            / (((((((5226.495278852545925 * r + 28729.085735721942674) * r + 39307.89580009271061) * r + 21213.794301586595867) * r
-                    + 5394.1960214247511077) * r + 687.1870074920579083) * r + 42.313330701600911252) * r + 1.0);
-    }
     double tail = q < 0 ? p : 1.0 - p, r = sqrt(-log(tail)), size;
     if (tail == 0.0) size = INFINITY;
     else if (r <= 5.0) {
