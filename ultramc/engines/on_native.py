@@ -52,6 +52,7 @@ CACHE = 2**19  # bytes of scratch of one thread that still count as near
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
 SECONDS = 600  # that a compiler may take
+LIBRARIES_KEPT = 1_000  # in the cache
 
 
 @frozen(eq=False)
@@ -143,19 +144,17 @@ class NativeEngine(Engine):
         return executable.run(job, first, count)
 
     def bytes_per_iteration(self, executable: Plan) -> int:
-        source = executable.source
-        scratch = source.scratch * source.lanes * 8 // executable.iterations
-        return 8 * (2 * source.cells_drawn + 2 * source.outputs) + scratch + 1
+        return _each(executable.source) - (-_fixed(executable.source) // executable.iterations)
 
     def iterations_at_once(self, executable: Plan) -> int:
         return executable.iterations
 
     def within(self, executable: Plan, memory: int) -> Plan:
-        fitting = memory // self.bytes_per_iteration(executable)
+        source = executable.source
+        fitting = max(0, memory - _fixed(source)) // _each(source)
         if fitting >= executable.iterations:
             return executable
-        fewer = max(executable.source.lanes, 1 << max(0, fitting.bit_length() - 1))
-        return Plan(executable.program, executable.source, executable.library, fewer)
+        return Plan(executable.program, source, executable.library, max(source.lanes, 1 << max(0, fitting.bit_length() - 1)))
 
     def chunk_blocks(self, executable: Plan) -> int:
         return -(-executable.iterations // CANONICAL_BLOCK)
@@ -167,6 +166,16 @@ class NativeEngine(Engine):
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fixed(source: Source) -> int:
+    """Bytes of scratch, however many iterations."""
+    return source.scratch * source.lanes * 8
+
+
+def _each(source: Source) -> int:
+    """Bytes of what goes in and out for one iteration: twice, since it is copied."""
+    return 16 * (source.cells_drawn + source.outputs) + 1
 
 
 def _iterations(source: Source) -> int:
@@ -220,8 +229,11 @@ def compiled(text: str) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
     key = hashlib.sha256(f"{_fingerprint()}\n{text}".encode()).hexdigest()
     path = cache_folder() / f"{key}.so"
-    if not path.exists():
+    if path.exists():
+        path.touch()
+    else:
         _compile(text, path)
+        _forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))
     library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
     return library
@@ -238,6 +250,13 @@ def _compile(text: str, path: Path) -> None:
             raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
         library.chmod(0o500)
         os.replace(library, path)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Those that were not asked for longest; what is loaded stays loaded."""
+    oldest_first = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
+    for path in oldest_first[:-LIBRARIES_KEPT]:
+        path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:
