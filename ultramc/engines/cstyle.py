@@ -81,7 +81,10 @@ AXES = ("r", "c", "h", "w")
 
 @frozen(eq=False)
 class Source:
-    """C source, and what it needs: constants, instructions that draw with their first cell, cells of scratch and of output."""
+    """C source, and what it needs: constants, instructions that draw with their first cell, cells of scratch and of output.
+
+    `heaviest`: instructions of the longest function.
+    """
 
     text: str
     constants: np.ndarray[Any, np.dtype[np.float64]]
@@ -89,6 +92,7 @@ class Source:
     scratch: int
     outputs: int
     lanes: int
+    heaviest: int
 
     @property
     def cells_drawn(self) -> int:
@@ -217,7 +221,8 @@ class _Renderer:
         calls = "\n".join(f"        part{number}(K, W, D ? D + i : D, S, O + i, n, first + i);" for number in range(len(segments) + 1))
         text = _FRAME.format(lanes=self.lanes, functions="\n".join(self.lines), calls=calls)
         constants = np.concatenate(self._constants) if self._constants else np.zeros(1)
-        return Source(text, constants, tuple(self.drawing), self.pool.size, outputs, self.lanes)
+        heaviest = max((segment.weight for segment in segments), default=0)
+        return Source(text, constants, tuple(self.drawing), self.pool.size, outputs, self.lanes, heaviest)
 
     def function(self, number: int, instructions: Sequence[Instruction], kept: Collection[int]) -> None:
         self.lines += [_SIGNATURE.format(number), "{"]

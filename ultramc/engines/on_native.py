@@ -34,8 +34,10 @@ from ultramc.sampling import WORDS_PER_BLOCK, Random
 
 Array = Any
 
+OPTIMISED = ("-O3",)
+LESS_OPTIMISED = ("-O1", "-ftree-vectorize")  # for functions of thousands of instructions, where -O3 takes five times as long
+HEAVY = 2_000
 FLAGS = (
-    "-O3",
     "-march=native",
     "-std=gnu11",
     "-ffp-contract=off",  # products and sums are rounded one by one, as everywhere
@@ -130,7 +132,7 @@ class NativeEngine(Engine):
         self.refuse_unsupported(program)
         program.check_legal()
         source = self._rendered(program)
-        return Plan(program, source, compiled(source.text), _iterations(source))
+        return Plan(program, source, compiled(source.text, LESS_OPTIMISED if source.heaviest > HEAVY else OPTIMISED), _iterations(source))
 
     def _rendered(self, program: Program) -> Source:
         """With as many lanes as keep scratch in the cache."""
@@ -225,26 +227,26 @@ def _command() -> Sequence[str]:
     return command
 
 
-def compiled(text: str) -> ctypes.CDLL:
+def compiled(text: str, flags: Sequence[str] = OPTIMISED) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
-    key = hashlib.sha256(f"{_fingerprint()}\n{text}".encode()).hexdigest()
+    key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
     path = cache_folder() / f"{key}.so"
     if path.exists():
         path.touch()
     else:
-        _compile(text, path)
+        _compile(text, path, flags)
         _forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))
     library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
     return library
 
 
-def _compile(text: str, path: Path) -> None:
+def _compile(text: str, path: Path, flags: Sequence[str]) -> None:
     """Beside its place first, then renamed, so that nobody loads half a library."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, library = Path(folder, "program.c"), Path(folder, "program.so")
         source.write_text(text, encoding="utf-8")
-        command = [*_command(), *FLAGS, f"-I{PRELUDE.parent}", "-o", str(library), str(source), "-lm"]
+        command = [*_command(), *flags, *FLAGS, f"-I{PRELUDE.parent}", "-o", str(library), str(source), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
         if done.returncode:
             raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
