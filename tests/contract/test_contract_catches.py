@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+import ultramc as mc
 from ultramc.contract import CASES, ContractViolation, engine_checks
 from ultramc.contract.cases import ops_without_case, program_of
 from ultramc.contract.checks import differing, plain_uniforms
+from ultramc.contract.laws import LAWS
 from ultramc.engines.base import Engine
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import UltramcError, UnsupportedOp
@@ -114,6 +116,13 @@ class ReusesItsResults(Faithful):
 class DrawsOffByOne(Faithful):
     def run(self, executable, job, first, count):
         return evolve(self.inner.run(executable, job, first + 1, count), first=first)
+
+
+class CutsTheTail(Faithful):
+    """A millionth, of the largest value only."""
+
+    def run(self, *arguments):
+        return with_payloads(super().run(*arguments), lambda x: np.where(x == x.max(initial=-np.inf), x * (1 - 1e-6), x))
 
 
 class RestartsEachChunk(Faithful):
@@ -258,6 +267,8 @@ WRONG = [
     (ReusesItsResults, "keeps_nothing_between_chunks"),
     (DrawsOffByOne, "draws_by_definition"),
     (DrawsOffByOne, "agrees: uniform, cell"),
+    (DrawsOffByOne, "draws: Normal(100, 15)"),
+    (CutsTheTail, "draws: Gamma(2.5, 1.5)"),
     (RestartsEachChunk, "does_not_depend_on_chunks"),
     (IgnoresTheSeed, "repeats_with_the_seed"),
     (IgnoresTheSampling, "draws_as_the_sampling_says"),
@@ -311,6 +322,12 @@ def test_every_op_has_a_case_and_every_case_its_op():
     assert {case.op for case in CASES} <= set(OPS)
     for case in CASES:
         assert case.op in program_of(case).ops(), case
+
+
+def test_every_distribution_is_drawn():
+    """By name, as the public names of ultramc say."""
+    public = {name for name in mc.__all__ if isinstance(getattr(mc, name), type) and issubclass(getattr(mc, name), mc.Distribution)}
+    assert {law.split("(")[0] for law in LAWS} == public - {"Distribution", "FromSciPy"}
 
 
 def test_names_of_checks_are_unique():

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ultramc import reference
 from ultramc.address import RangeRef
 from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, TIE, Case, fixed, program_of, simulated, spread
+from ultramc.contract.laws import LAWS, VARIANTS, program_of_law
 from ultramc.engines import registry
 from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, execute, fitted
 from ultramc.errors import EngineUnavailable, UnsupportedOp
@@ -33,6 +34,7 @@ Check = Callable[[], None]
 SEED = 20_26_11
 LARGEST_SEED = 2**64 - 1
 MEMORY = 2**30
+IN_A_ROW = 64  # times the tolerance of an op, where errors of several add up
 
 
 class ContractViolation(AssertionError):
@@ -43,6 +45,8 @@ def engine_checks(engine: Engine) -> Iterator[tuple[str, Check]]:
     """Every check for one engine. Names are stable: ``agrees: add, special values``, ``starts_anywhere`` and so on."""
     for case in CASES:
         yield f"agrees: {case.op}, {case.id}", partial(agrees, engine, case)
+    for law in (*LAWS, *VARIANTS):
+        yield f"draws: {law}", partial(draws_law, engine, law)
     for name, check in CHECKS.items():
         yield name, partial(check, engine)
 
@@ -139,6 +143,20 @@ def _refuses(engine: Engine, program: Program, lacking: set[str]) -> None:
     raise ContractViolation(f"compiles a program with {sorted(lacking)}, which it does not support; UnsupportedOp is due")
 
 
+def draws_law(engine: Engine, law: str) -> None:
+    """Some iterations of a chunk, those among them that lie in the tails."""
+    program, total = program_of_law(law), CANONICAL_BLOCK
+    if _lacks(engine, program):
+        return
+    job = Job(SEED, total)
+    chunk = engine.run(engine.compile(program), job, 0, total)
+    _require_form(chunk, program, total)
+    order = np.argsort(chunk.payloads[0][0])
+    looked_at = sorted({*range(8), *order[:8].tolist(), *order[-8:].tolist()})
+    want = [reference.evaluate(program, job, iteration) for iteration in looked_at]
+    _compare(_picked(chunk, looked_at), program, want, IN_A_ROW * _tolerance(program), Case("uniform", law, ()))
+
+
 # Whole programs
 
 
@@ -230,7 +248,7 @@ def agrees_on_a_model(engine: Engine) -> None:
     _require_form(chunk, program, total)
     looked_at = (0, 1, 7, CANONICAL_BLOCK - 1, CANONICAL_BLOCK, CANONICAL_BLOCK + 1000, total - 1)
     want = [reference.evaluate(program, job, iteration) for iteration in looked_at]
-    tolerance = 64 * _tolerance(program)  # errors of a few ops in a row add up
+    tolerance = IN_A_ROW * _tolerance(program)
     _compare(_picked(chunk, looked_at), program, want, tolerance, Case("model", f"iterations {looked_at}", ()))
 
 
