@@ -1,4 +1,4 @@
-"""The NumPy engine against NumPy by hand, and blocks and loops against cells one by one: the same models and draws, in one run.
+"""Engines against NumPy by hand, and blocks and loops against cells one by one: the same models and draws, in one run.
 
 `pytest benchmarks/test_engine.py --benchmark-enable --benchmark-only --benchmark-group-by=group` prints them side by side; ratios
 are what counts.
@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from models import SEED, Model, cash_flow, portfolio, roll_forward
 
+from ultramc.engines.base import Engine
+from ultramc.engines.on_jax import JaxEngine
+from ultramc.engines.on_native import NativeEngine
 from ultramc.engines.on_numpy import NumPyEngine
 
 # name: (what makes it, iterations)
@@ -21,6 +24,13 @@ MODELS = {
     "portfolio": (portfolio, 4_096),
     "portfolio of 500 rows": (partial(portfolio, 500), 16_384),
 }
+ENGINES = {
+    "numpy": NumPyEngine(),
+    "numpy, two threads": NumPyEngine(threads=2),
+    "native": NativeEngine(),
+    "native, one thread": NativeEngine(threads=1),
+    "jax": JaxEngine(),
+}
 ONE_BY_ONE = ("roll-forward", "cash flow", "portfolio of 500 rows")  # one by one, 5,000 rows would take minutes
 
 
@@ -29,7 +39,7 @@ def model(name: str, unrolled: bool = False) -> Model:
     return MODELS[name][0](unrolled=unrolled)
 
 
-def run(made: Model, iterations: int, engine: NumPyEngine | str = "numpy"):
+def run(made: Model, iterations: int, engine: Engine | str = "numpy"):
     """What the engine has compiled in the first run serves the others."""
     return made.simulation.run(iterations, seed=SEED, engine=engine, validate=False, check="off")
 
@@ -41,12 +51,12 @@ def test_by_hand(name, benchmark):
     assert len(benchmark(model(name).by_hand, iterations)[0]) == iterations
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", MODELS)
-def test_engine(name, threads, benchmark):
+def test_engine(name, engine, benchmark):
     benchmark.group = name
     made, iterations = model(name), MODELS[name][1]
-    result = benchmark(run, made, iterations, NumPyEngine(threads=threads))
+    result = benchmark(run, made, iterations, ENGINES[engine])
     for label, by_hand in zip(made.simulation.outputs, made.by_hand(iterations), strict=True):
         np.testing.assert_allclose(result[label].samples, by_hand, rtol=1e-9)
 

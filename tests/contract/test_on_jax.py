@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from models import cash_flow, roll_forward
 from random_programs import COUNT, JOB, program_with, programs
+from random_workbooks import agree_on, models
 
 import ultramc as mc
 from ultramc.contract.cases import CASES, program_of
@@ -68,6 +69,12 @@ def test_each_operation_is_rounded(name):
 
 
 # Whole models
+
+
+@settings(max_examples=15)
+@given(models())
+def test_random_workbooks_agree_with_numpy(model):
+    agree_on(model, JaxEngine())
 
 
 @pytest.mark.parametrize("model", [cash_flow, roll_forward])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from models import cash_flow, portfolio, roll_forward
 from random_programs import COUNT, JOB, program_with, programs
+from random_workbooks import agree_on, models
 from workbooks import workbook
 
 import ultramc as mc
@@ -48,6 +49,12 @@ def test_random_programs_agree_with_numpy(program):
     for one, other in zip(payloads(NativeEngine(), program), payloads(NumPyEngine(), program), strict=True):
         # Which of two zeros is the smaller is left open, so zeros are compared as numbers.
         assert np.array_equal(one, other, equal_nan=True), str(program)
+
+
+@settings(max_examples=40)
+@given(models())
+def test_random_workbooks_agree_with_numpy(model):
+    agree_on(model, NativeEngine())
 
 
 @pytest.mark.parametrize("lanes", [8, 64])
