@@ -26,14 +26,15 @@ def engine(choice: str | Engine) -> Engine:
 
     Raises InputError for a name that nobody registered and EngineUnavailable where it cannot run here.
     """
-    made = choice if isinstance(choice, Engine) else _made("numpy" if choice == "auto" else choice)
-    availability = made.availability()
+    chosen = choice if isinstance(choice, Engine) else made("numpy" if choice == "auto" else choice)
+    availability = chosen.availability()
     if not availability.available:
-        raise EngineUnavailable(f"engine {made.name!r} cannot run here: {availability.reason}")
-    return made
+        raise EngineUnavailable(f"engine {chosen.name!r} cannot run here: {availability.reason}")
+    return chosen
 
 
-def _made(name: object) -> Engine:
+def made(name: object) -> Engine:
+    """An engine by name, whether it can run here or not. Raises InputError and EngineUnavailable."""
     from difflib import get_close_matches
 
     places = (
@@ -47,12 +48,12 @@ def _made(name: object) -> Engine:
         raise InputError(f"no engine {name!r}{hint} There are: {', '.join(sorted(places))}")
     module, _, attribute = places[name].partition(":")
     try:
-        made = getattr(importlib.import_module(module), attribute)()
+        found = getattr(importlib.import_module(module), attribute)()
     except ImportError as error:
         raise EngineUnavailable(f"engine {name!r} cannot be loaded: {error}") from error
-    if not isinstance(made, Engine):
+    if not isinstance(found, Engine):
         raise InputError(f"engine {name!r} is registered at {places[name]}, which makes no ultramc.Engine")
-    return made
+    return found
 
 
 def available_engines() -> tuple[EngineInfo, ...]:
@@ -62,7 +63,7 @@ def available_engines() -> tuple[EngineInfo, ...]:
 
 def _info(name: str) -> EngineInfo:
     try:
-        availability = _made(name).availability()
+        availability = made(name).availability()
     except (EngineUnavailable, InputError) as error:
         return EngineInfo(name, False, str(error))
     return EngineInfo(name, availability.available, availability.reason)
@@ -70,4 +71,4 @@ def _info(name: str) -> EngineInfo:
 
 def engines_with(op: str) -> tuple[str, ...]:
     """The names of the engines that can run here and have an op."""
-    return tuple(info.name for info in available_engines() if info.available and op in _made(info.name).supports)
+    return tuple(info.name for info in available_engines() if info.available and op in made(info.name).supports)
