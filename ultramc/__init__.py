@@ -4,6 +4,7 @@ Importing this loads no engine and sets nothing global.
 """
 
 from ultramc.address import CellRef, RangeRef
+from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
 from ultramc.comparison import Comparison, compare
 from ultramc.correlation import KendallCorrelation, NormalScoreCorrelation, RankCorrelation
@@ -79,6 +80,7 @@ from ultramc.workbook import Workbook
 __all__ = [
     "PERT",
     "Antithetic",
+    "Benchmark",
     "Bernoulli",
     "Beta",
     "Binomial",
@@ -151,6 +153,7 @@ __all__ = [
     "Workbook",
     "WorkbookError",
     "available_engines",
+    "benchmark",
     "check",
     "compare",
     "load",

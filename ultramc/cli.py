@@ -1,4 +1,4 @@
-"""The command line: ultramc run | check | explain.
+"""The command line: ultramc run | check | explain | bench.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage (an argument that makes no sense), 130 cancelled.
 """
@@ -60,10 +60,11 @@ def _code_of(error: Exception) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ultramc", description="Monte Carlo simulation of Excel workbooks, without Excel.")
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(required=True, metavar="run | check | explain")
+    commands = parser.add_subparsers(required=True, metavar="run | check | explain | bench")
     _run_options(commands.add_parser("run", help="simulate a workbook"))
     _check_options(commands.add_parser("check", help="recalculate every formula and compare it with Excel's saved value"))
     _explain_options(commands.add_parser("explain", help="show the way of one cell, stop by stop"))
+    _bench_options(commands.add_parser("bench", help="run a simulation on several engines, side by side"))
     return parser
 
 
@@ -77,14 +78,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_run)
     _model_options(parser)
     parser.add_argument("-n", "--iterations", type=int, metavar="N", help="needed where the workbook stores no number")
-    parser.add_argument(
-        "-o",
-        "--output",
-        action="append",
-        default=[],
-        metavar="REF",
-        help="a cell, range or name to collect; may be repeated; else those that the workbook declares",
-    )
+    _output_option(parser)
     parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; that of the workbook, else drawn and shown, if left out")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--sampling", help="random, antithetic, latin_hypercube or sobol; that of the workbook, else random, if left out")
@@ -110,6 +104,17 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         help='such as "Costs!B4=Triangular(90,100,130)"',
     )
     parser.add_argument("--dialect", help='how draws are written in the sheet: "@RISK" or "plain Excel"; found out if left out')
+
+
+def _output_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        default=[],
+        metavar="REF",
+        help="a cell, range or name to collect; may be repeated; else those that the workbook declares",
+    )
 
 
 def _assignment(text: str) -> tuple[str, object]:
@@ -157,6 +162,27 @@ def _run(options: argparse.Namespace) -> int:
         print(result)
         print(f"dialect: {simulation.graph.dialect.name}{_stored(simulation.settings)}")
     return DONE
+
+
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_bench)
+    _model_options(parser)
+    _output_option(parser)
+    parser.add_argument("-n", "--iterations", type=int, metavar="N", default=100_000)
+    parser.add_argument("--seed", type=int, default=0, help="0 ≤ seed < 2^64")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engines", help="names, separated by commas; all that can run here, if left out")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from ultramc.benchmarking import benchmark
+    from ultramc.simulation import Simulation
+
+    simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None, dialect=options.dialect)
+    engines = [name.strip() for name in options.engines.split(",")] if options.engines else None
+    found = benchmark(simulation, engines, iterations=options.iterations, seed=options.seed, rounds=options.rounds)
+    print(found)
+    return FAILED if any(row.refusal for row in found.rows) else DONE
 
 
 def _stored(settings: Settings) -> str:

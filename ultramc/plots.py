@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,21 @@ def tornado(table: Tornado) -> Figure:
     hidden = len(table.sensitivities) - len(shown)
     remarks = [counted(table.iterations, "iteration"), *([f"{hidden} weaker inputs not shown"] if hidden else ())]
     _titled(axes, f"What moves {printable(table.output, 60)}", " · ".join([*remarks, *_left_out(table)]))
+    _dressed(axes, "x")
+    return figure
+
+
+def bars(values: Sequence[tuple[str, float]], title: str, unit: str) -> Figure:
+    """One bar for each name, with its number."""
+    figure = _picture()(figsize=(8, 1.7 + 0.34 * len(values)), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = axes.barh(range(len(values)), [value for _, value in values], height=0.68, color=BLUE)
+    axes.bar_label(drawn, [f" {number(round(value))}" for _, value in values], color=INK, fontsize=9)
+    axes.set_yticks(range(len(values)), [printable(name, 36) for name, _ in values], **PLAIN)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.18 * max(value for _, value in values))
+    axes.xaxis.set_major_formatter(_thousands)
+    _titled(axes, printable(title, 70), unit)
     _dressed(axes, "x")
     return figure
 

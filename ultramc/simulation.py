@@ -322,7 +322,8 @@ class Simulation:
             return registry.engine(choice)
         return self._engines.setdefault(choice, registry.engine(choice))
 
-    def _executable(self, engine: Engine) -> Executable:
+    def executable(self, engine: Engine) -> Executable:
+        """What an engine makes of the program: compiled once for each engine."""
         if engine not in self._executables:
             self._executables[engine] = engine.compile(self.compiled.program)
         return self._executables[engine]
@@ -333,12 +334,16 @@ class Simulation:
         if isinstance(engine, NumPyEngine):
             return engine, Agreement()
         try:
-            return engine, agreement((engine, numpy), self._executable, self.compiled.program, job, how)
+            return engine, agreement((engine, numpy), self.executable, self.compiled.program, job, how)
         except EngineValidationError as error:
             if on_invalid == "raise":
                 raise
             log.warning("validation failed, running on NumPy", engine=engine.name, reason=str(error))
             return numpy, Agreement(f"run on NumPy, as on_invalid='numpy' allows: {str(error).splitlines()[0]}")
+
+    def validated(self, engine: Engine, iterations: int, seed: int) -> Agreement:
+        """Compare an engine with NumPy as `run` does before it simulates. Raises EngineValidationError."""
+        return self._validated(engine, self._job(seed, iterations, RANDOM), Validation(), "raise")[1]
 
     def _fitted(self, engine: Engine, job: Job, chunk: int | None, memory_limit: int | str | None) -> tuple[Executable, int]:
         allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2
@@ -350,7 +355,7 @@ class Simulation:
                 f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
                 "ask for fewer iterations or outputs, or raise memory_limit="
             )
-        executable, size = fitted(engine, self._executable(engine), allowed - kept - strata)
+        executable, size = fitted(engine, self.executable(engine), allowed - kept - strata)
         return executable, size if chunk is None else min(at_least_one("chunk", chunk), job.iterations)
 
     def __reduce__(self) -> tuple[Any, ...]:
