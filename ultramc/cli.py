@@ -99,7 +99,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--input",
         action="append",
         default=[],
-        type=_assignment,
+        type=assignment,
         metavar='"REF=LAW"',
         help='such as "Costs!B4=Triangular(90,100,130)"',
     )
@@ -117,7 +117,7 @@ def _output_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _assignment(text: str) -> tuple[str, object]:
+def assignment(text: str) -> tuple[str, object]:
     """``Sheet!A1=Triangular(1,2,3)`` → the reference and the distribution; wrong usage where it is neither."""
     from ultramc.distributions import parse_distribution
 
