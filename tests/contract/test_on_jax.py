@@ -125,6 +125,13 @@ def test_tiles_change_no_bit(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("iterations", [0, 100, -64])
+def test_iterations_at_once_are_a_power_of_two(iterations):
+    """Else a tile would leave some out."""
+    with pytest.raises(mc.InputError, match=f"iterations={iterations} at once; a power of two"):
+        JaxEngine(iterations=iterations)
+
+
 def test_less_memory_means_fewer_iterations_at_once_and_the_same_bits():
     program, job = cash_flow().simulation.compiled.program, Job(SEED, 3_000)
     engine = JaxEngine()

@@ -109,21 +109,25 @@ def function_of(segment: Segment, given: Sequence[Ref], tile: int) -> Callable[.
     def whole(zero: Array, inputs: Sequence[Array], made: Sequence[Array], known: Sequence[Array], count: int) -> tuple[Array, ...]:
         if count <= tile:
             return part(zero, inputs, made, known, count)
-
-        def cut(values: Sequence[Array], start: Array) -> list[Array]:
-            return [lax.dynamic_slice_in_dim(value, start, tile, axis=-1) for value in values]
-
-        def one(number: Array, outputs: tuple[Array, ...]) -> tuple[Array, ...]:
-            start = number * tile
-            results = part(zero, cut(inputs, start), cut(made, start), known, tile)
-            pairs = zip(outputs, results, strict=True)
-            return tuple(lax.dynamic_update_slice_in_dim(output, result, start, axis=-1) for output, result in pairs)
-
-        empty = tuple(jnp.zeros((*ref.shape, count), DTYPES[ref.kind]) for ref in segment.outputs)
-        outputs: tuple[Array, ...] = lax.fori_loop(0, count // tile, one, empty)
-        return outputs
+        return _in_tiles(lambda cut, drawn: part(zero, cut, drawn, known, tile), (inputs, made), segment.outputs, tile, count)
 
     return whole
+
+
+def _in_tiles(
+    part: Callable[..., tuple[Array, ...]], given: Sequence[Sequence[Array]], outputs: Sequence[Ref], tile: int, count: int
+) -> tuple[Array, ...]:
+    """`tile` iterations at a time, of a `count` that it divides."""
+
+    def one(number: Array, filled: tuple[Array, ...]) -> tuple[Array, ...]:
+        start = number * tile
+        results = part(*([lax.dynamic_slice_in_dim(value, start, tile, axis=-1) for value in values] for values in given))
+        pairs = zip(filled, results, strict=True)
+        return tuple(lax.dynamic_update_slice_in_dim(output, result, start, axis=-1) for output, result in pairs)
+
+    empty = tuple(jnp.zeros((*ref.shape, count), DTYPES[ref.kind]) for ref in outputs)
+    filled: tuple[Array, ...] = lax.fori_loop(0, count // tile, one, empty)
+    return filled
 
 
 DTYPES: dict[str, Any] = {"number": np.float64, "mask": np.bool_, "tag": np.uint8}

@@ -19,6 +19,7 @@ from attrs import field, frozen
 from ultramc.address import RangeRef
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.host import MADE, Lot
+from ultramc.errors import InputError
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, all_instructions
 from ultramc.segments import Segment, segments_of, weight
@@ -137,7 +138,9 @@ class Plan:
 
 
 class JaxEngine(Engine):
-    """`threads` at once; `iterations` carried out at once and `heaviest`, instructions of a segment, are for tests and measurements."""
+    """`threads` at once. For tests and measurements: `iterations` carried out at once, a power of two, and `heaviest`, the instructions
+    of a segment. Raises InputError for another number of iterations.
+    """
 
     name = "jax"
     lacks = MappingProxyType(
@@ -150,6 +153,8 @@ class JaxEngine(Engine):
     supports = frozenset(OPS) - lacks.keys()
 
     def __init__(self, *, threads: int = 1, iterations: int | None = None, heaviest: int = HEAVIEST) -> None:
+        if iterations is not None and (iterations < 1 or iterations & (iterations - 1)):
+            raise InputError(f"iterations={iterations} at once; a power of two is needed, for tiles to divide it")
         self._threads = threads
         self._iterations = iterations
         self._heaviest = heaviest
