@@ -13,7 +13,7 @@ from ultramc import plots
 from ultramc.arguments import at_least_one
 from ultramc.engines import registry
 from ultramc.engines.base import Engine
-from ultramc.errors import EngineError, EngineUnavailable, optional
+from ultramc.errors import EngineError, InputError, UltramcError, optional
 from ultramc.report import Shown, Table, number
 from ultramc.sampling import check_seed
 from ultramc.simulation import Simulation
@@ -92,42 +92,61 @@ class Benchmark(Shown):
 
 
 def benchmark(
-    simulation: Simulation, engines: Sequence[str | Engine] | None = None, *, iterations: int = 100_000, seed: int = 0, rounds: int = 3
+    simulation: Simulation,
+    engines: str | Sequence[str | Engine] | None = None,
+    *,
+    iterations: int = 100_000,
+    seed: int = 0,
+    rounds: int = 3,
 ) -> Benchmark:
     """Run one simulation on several engines (default: all that can run here), with the same draws.
 
-    Each is compared with NumPy first; one that differs, is missing or lacks an op is listed with its reason and not timed. Rounds
-    alternate, so that whatever else the machine does slows all alike. Raises InputError, and EngineUnavailable where none could be timed.
+    Each is compared with NumPy first; one that differs, is missing, lacks an op or fails is listed with its reason and not timed. Rounds
+    alternate, so that whatever else the machine does slows all alike. Raises InputError, and EngineError where none could be timed.
     """
-    count, seed = at_least_one("iterations", iterations), check_seed(seed)
-    chosen = engines or [info.name for info in registry.available_engines() if info.available]
+    count, seed, turns = at_least_one("iterations", iterations), check_seed(seed), at_least_one("rounds", rounds)
+    available = [info.name for info in registry.available_engines() if info.available]
+    chosen = available if engines is None else [engines] if isinstance(engines, str) else list(engines)
+    if not chosen:
+        raise InputError("engines= names none; leave it out for all that can run here")
     prepared = [_prepared(simulation, engine, count, seed) for engine in chosen]
-    for _ in range(at_least_one("rounds", rounds)):
+    for _ in range(turns):
         prepared = [(engine, _timed(simulation, engine, row, seed)) for engine, row in prepared]
     rows = tuple(row for _, row in prepared)
     if not any(row.seconds for row in rows):
-        raise EngineUnavailable("no engine could be timed: " + "; ".join(f"{row.engine}: {row.refusal}" for row in rows))
+        raise EngineError("no engine could be timed: " + "; ".join(f"{row.engine}: {row.refusal}" for row in rows))
     return Benchmark(simulation.workbook.file_name, rows)
 
 
 def _prepared(simulation: Simulation, choice: str | Engine, iterations: int, seed: int) -> tuple[Engine | None, Timing]:
-    """Compiled and compared with NumPy."""
+    """Compiled anew, and compared with NumPy. An engine that fails, however it does, must not hide the others."""
     row = Timing(choice if isinstance(choice, str) else choice.name, iterations)
     try:
         engine = registry.engine(choice)
-        seconds, executable = _clocked(lambda: simulation.executable(engine))
+        seconds, executable = _clocked(lambda: simulation.executable(engine, anew=True))
         memory = engine.bytes_per_iteration(executable) * engine.iterations_at_once(executable) * engine.threads
         agreed = simulation.validated(engine, iterations, seed)
-    except EngineError as error:
-        return None, evolve(row, refusal=str(error).splitlines()[0])
+    except InputError:
+        raise
+    except Exception as error:
+        return None, evolve(row, refusal=_reason(error))
     return engine, evolve(row, compile_seconds=seconds, bytes=memory, threads=engine.threads, agreement=str(agreed))
 
 
 def _timed(simulation: Simulation, engine: Engine | None, row: Timing, seed: int) -> Timing:
-    if engine is None:
+    if engine is None or row.refusal:
         return row
-    seconds, _ = _clocked(lambda: simulation.run(row.iterations, engine=engine, seed=seed, check="off", validate=False))
+    try:
+        seconds, _ = _clocked(lambda: simulation.run(row.iterations, engine=engine, seed=seed, check="off", validate=False))
+    except Exception as error:
+        return evolve(row, seconds=(), refusal=_reason(error))
     return evolve(row, seconds=(*row.seconds, seconds))
+
+
+def _reason(error: Exception) -> str:
+    """In one line; what is not our own by its type too."""
+    text = (str(error).splitlines() or [""])[0]
+    return text if isinstance(error, UltramcError) else f"{type(error).__name__}: {text}"
 
 
 def _clocked(work: Callable[[], Any]) -> tuple[float, Any]:

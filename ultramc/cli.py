@@ -179,7 +179,7 @@ def _bench(options: argparse.Namespace) -> int:
     from ultramc.simulation import Simulation
 
     simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None, dialect=options.dialect)
-    engines = [name.strip() for name in options.engines.split(",")] if options.engines else None
+    engines = None if options.engines is None else [name.strip() for name in options.engines.split(",") if name.strip()]
     found = benchmark(simulation, engines, iterations=options.iterations, seed=options.seed, rounds=options.rounds)
     print(found)
     return FAILED if any(row.refusal for row in found.rows) else DONE

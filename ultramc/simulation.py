@@ -322,16 +322,16 @@ class Simulation:
             return registry.engine(choice)
         return self._engines.setdefault(choice, registry.engine(choice))
 
-    def executable(self, engine: Engine) -> Executable:
-        """What an engine makes of the program: compiled once for each engine."""
-        if engine not in self._executables:
+    def executable(self, engine: Engine, *, anew: bool = False) -> Executable:
+        """What an engine makes of the program: compiled once for each engine, unless it is asked for anew."""
+        if anew or engine not in self._executables:
             self._executables[engine] = engine.compile(self.compiled.program)
         return self._executables[engine]
 
     def _validated(self, engine: Engine, job: Job, how: Validation, on_invalid: str) -> tuple[Engine, Agreement]:
         """The engine that may run, and what the result says of it."""
         numpy = self._engine("numpy")
-        if isinstance(engine, NumPyEngine):
+        if type(engine) is NumPyEngine:  # another kind of it may do otherwise
             return engine, Agreement()
         try:
             return engine, agreement((engine, numpy), self.executable, self.compiled.program, job, how)
@@ -342,8 +342,8 @@ class Simulation:
             return numpy, Agreement(f"run on NumPy, as on_invalid='numpy' allows: {str(error).splitlines()[0]}")
 
     def validated(self, engine: Engine, iterations: int, seed: int) -> Agreement:
-        """Compare an engine with NumPy as `run` does before it simulates. Raises EngineValidationError."""
-        return self._validated(engine, self._job(seed, iterations, RANDOM), Validation(), "raise")[1]
+        """Compare an engine with NumPy as `run` does before it simulates, with the sampling stored. Raises EngineValidationError."""
+        return self._validated(engine, self._run_job(iterations, seed, None), Validation(), "raise")[1]
 
     def _fitted(self, engine: Engine, job: Job, chunk: int | None, memory_limit: int | str | None) -> tuple[Executable, int]:
         allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2

@@ -76,8 +76,41 @@ def test_what_cannot_be_timed_says_why():
     assert all(f"{row.engine}: {row.refusal}" in shown for row in found.rows[1:])
 
 
+class Breaks(Other):
+    """In a way of its own, in the run or already when it compiles."""
+
+    def compile(self, program):
+        if self.name == "breaks at once":
+            raise RuntimeError("no room on the device")
+        return super().compile(program)
+
+    def run(self, executable, job, first, count):
+        if len(self.log) > 1:
+            raise RuntimeError("device lost")
+        return super().run(executable, job, first, count)
+
+
+def test_an_engine_that_breaks_does_not_hide_the_others():
+    found = compared(Breaks("breaks at once", []), Breaks("breaks later", []), "numpy")
+    assert [row.refusal for row in found.rows] == ["RuntimeError: no room on the device", "RuntimeError: device lost", ""]
+    assert [len(row.seconds) for row in found.rows] == [0, 0, 3]
+
+
+def test_one_engine_may_be_named_alone():
+    assert [row.engine for row in mc.benchmark(simulation(), "numpy", iterations=100).rows] == ["numpy"]
+    with pytest.raises(mc.InputError, match="engines= names none"):
+        mc.benchmark(simulation(), [], iterations=100)
+
+
+def test_what_is_compiled_already_is_compiled_again():
+    made, engine = simulation(), Other("other", [])
+    first = made.executable(engine)
+    mc.benchmark(made, [engine], iterations=100)
+    assert made.executable(engine) is not first
+
+
 def test_nothing_to_time_is_an_error():
-    with pytest.raises(mc.EngineUnavailable, match=r"no engine could be timed: absent: .* cannot run here"):
+    with pytest.raises(mc.EngineError, match=r"no engine could be timed: absent: .* cannot run here"):
         compared(Other("absent", []))
 
 

@@ -34,18 +34,26 @@ def test_engines_are_reported_by_name(capsys, monkeypatch):
     )
     assert command.main(["--engines", "numpy"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "numpy: 1 checks passed, 0 failed"
+    assert lines[0] == "numpy: 1 check passed, 0 failed"
     assert [line.split(":")[0] for line in lines[1:]] == sorted(set(registry.registered()) - {"numpy"})
     assert all(": not run (" in line for line in lines[1:])
 
 
 def test_what_fails_is_printed_with_its_reason(capsys, monkeypatch):
+    def broken():
+        raise RuntimeError("device lost")
+
     def violated():
         raise reporting.ContractViolation("cell 0 is 1.0, not 2.0")
 
-    monkeypatch.setattr(reporting, "engine_checks", lambda engine: [("agrees: add", violated), ("agrees: sub", lambda: None)])
+    monkeypatch.setattr(
+        reporting, "engine_checks", lambda engine: [("agrees: add", violated), ("broken", broken), ("agrees: sub", lambda: None)]
+    )
     assert command.main(["--engines", "numpy"]) == 1
-    assert "numpy: agrees: add: cell 0 is 1.0, not 2.0\nnumpy: 1 checks passed, 1 failed" in capsys.readouterr().out
+    assert (
+        "numpy: agrees: add: cell 0 is 1.0, not 2.0\nnumpy: broken: RuntimeError: device lost\nnumpy: 1 check passed, 2 failed"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("engines", ["no_such_engine", ""])

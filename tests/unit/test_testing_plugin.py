@@ -46,7 +46,7 @@ def test_an_engine_that_is_missing_fails(run):
     status, output = run(*ASKED, "--ultramc-engines", "numpy,no_such_engine", "--benchmark-disable")
     assert status == 1
     assert "no engine 'no_such_engine'" in output
-    assert "2 failed, 2 passed" in output
+    assert "1 failed, 1 passed, 2 deselected" in output
 
 
 def test_the_fixture_in_a_test_of_ones_own(run, tmp_path):
@@ -64,3 +64,19 @@ def test_a_law_that_makes_no_sense_is_refused(run):
     status, output = run("--ultramc-model", "model.xlsx", "--ultramc-input", "A1=Nomal(1,2)")
     assert status == 4
     assert "did you mean" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(("--ultramc-engines", ","), "names none"), (("--ultramc-input", "A1=Normal(1,2)"), "names a cell twice")],
+)
+def test_options_that_make_no_sense_are_refused(run, arguments, reason):
+    status, output = run(*ASKED, *arguments)
+    assert status == 4
+    assert reason in output
+
+
+def test_only_what_is_asked_for_is_collected(run, tmp_path):
+    (tmp_path / "test_own.py").write_text(OWN)
+    status, output = run(*ASKED, "-p", "no:benchmark")
+    assert (status, "1 passed, 1 deselected" in output) == (0, True), output

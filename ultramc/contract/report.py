@@ -11,6 +11,7 @@ from ultramc.engines import registry
 from ultramc.engines.base import Engine
 from ultramc.errors import UltramcError
 from ultramc.ops import OPS
+from ultramc.report import counted
 
 
 @frozen
@@ -31,7 +32,7 @@ class EngineReport:
 
     def __str__(self) -> str:
         lines = [f"{self.engine}: {each.check}: {each.reason}" for each in self.failures]
-        return "\n".join((*lines, f"{self.engine}: {self.passed} checks passed, {len(self.failures)} failed"))
+        return "\n".join((*lines, f"{self.engine}: {counted(self.passed, 'check')} passed, {len(self.failures)} failed"))
 
 
 def report(name: str) -> EngineReport:
@@ -46,6 +47,8 @@ def report(name: str) -> EngineReport:
             check()
         except (ContractViolation, UltramcError) as error:
             failures.append(Failure(title, str(error)))
+        except Exception as error:  # an engine that fails in its own way must not hide the other checks
+            failures.append(Failure(title, f"{type(error).__name__}: {error}"))
     return EngineReport(name, len(checks) - len(failures), tuple(failures))
 
 

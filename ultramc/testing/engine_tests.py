@@ -1,7 +1,5 @@
 """What `--ultramc-model` asks for: each engine agrees with NumPy, and how long it takes. Collected by the plugin only."""
 
-from importlib.util import find_spec
-
 from ultramc.engines import registry
 from ultramc.simulation import Simulation
 from ultramc.testing.plugin import SEED, Timed
@@ -15,8 +13,6 @@ def test_agrees(ultramc_simulation: Simulation, ultramc_engine: str, request) ->
     ultramc_simulation.validated(registry.engine(ultramc_engine), iterations_of(request), SEED)
 
 
-if find_spec("pytest_benchmark"):
-
-    def test_speed(ultramc_simulation: Simulation, ultramc_engine: str, engine_benchmark: Timed, request) -> None:  # type: ignore[no-untyped-def]
-        count = iterations_of(request)
-        assert engine_benchmark(ultramc_simulation, ultramc_engine, iterations=count).iterations == count
+def test_speed(ultramc_simulation: Simulation, ultramc_engine: str, engine_benchmark: Timed, request) -> None:  # type: ignore[no-untyped-def]
+    count = iterations_of(request)
+    assert engine_benchmark(ultramc_simulation, ultramc_engine, iterations=count).iterations == count

@@ -40,35 +40,59 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With a model there are tests, whatever else is collected."""
-    if config.getoption("--ultramc-model"):
-        config.args.append(str(TESTS))
+    """With a model there are tests: these alone, where no others are named. UsageError where the options make no sense."""
+    if not config.getoption("--ultramc-model"):
+        return
+    if not _engines(config):
+        raise pytest.UsageError("--ultramc-engines names none")
+    _inputs(config)
+    named = config.args if config.args_source is config.ArgsSource.ARGS else []
+    config.args = [*named, str(TESTS)]
+
+
+def _engines(config: pytest.Config) -> list[str]:
+    return [name.strip() for name in config.getoption("--ultramc-engines").split(",") if name.strip()]
+
+
+def _inputs(config: pytest.Config) -> dict[str, Any]:
+    given = config.getoption("--ultramc-input")
+    if len(dict(given)) < len(given):
+        raise pytest.UsageError("--ultramc-input names a cell twice; name it once")
+    return dict(given)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "ultramc_engine" in metafunc.fixturenames:
-        names = [name.strip() for name in metafunc.config.getoption("--ultramc-engines").split(",") if name.strip()]
-        metafunc.parametrize("ultramc_engine", names)
+        metafunc.parametrize("ultramc_engine", _engines(metafunc.config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nothing is timed where pytest-benchmark is not there, or told not to."""
+    if config.pluginmanager.hasplugin("benchmark") and not config.getoption("--benchmark-disable"):
+        return
+    timed = [item for item in items if item.path == TESTS and item.name.startswith("test_speed")]
+    items[:] = [item for item in items if item not in timed]
+    config.hook.pytest_deselected(items=timed)
 
 
 @pytest.fixture(scope="session")
 def ultramc_simulation(pytestconfig: pytest.Config) -> Simulation:
     """The simulation that the options describe. Raises what reading a workbook raises."""
     option = pytestconfig.getoption
-    return Simulation(option("--ultramc-model"), inputs=dict(option("--ultramc-input")), outputs=option("--ultramc-output") or None)
+    return Simulation(option("--ultramc-model"), inputs=_inputs(pytestconfig), outputs=option("--ultramc-output") or None)
 
 
 @pytest.fixture
 def engine_benchmark(benchmark: Any) -> Timed:
     """Times `run` of a simulation on an engine, after it was compared with NumPy; gives the result of the last round.
 
-    Groups by workbook; `extra_info` holds iterations a second and how far the engine agrees.
+    Groups by workbook where no group was set; `extra_info` holds iterations a second and how far the engine agrees.
     """
 
     def timed(simulation: Simulation, engine: str | Engine, *, iterations: int = 100_000, seed: int = SEED) -> Result:
         chosen, count = registry.engine(engine), at_least_one("iterations", iterations)
-        benchmark.group = f"{simulation.workbook.file_name}, {count:,} iterations"
-        benchmark.extra_info["agreement"] = str(simulation.validated(chosen, count, seed))
+        benchmark.group = benchmark.group or f"{simulation.workbook.file_name}, {count:,} iterations"
+        benchmark.extra_info["agreement"] = str(simulation.validated(chosen, count, seed)) or "NumPy is what others are compared with"
         result: Result = benchmark(simulation.run, count, engine=chosen, seed=seed, check="off", validate=False)
         if benchmark.stats:
             benchmark.extra_info["iterations_per_second"] = count / benchmark.stats.stats.median
