@@ -7,7 +7,7 @@ so that chunk size and threads cannot change a bit of a result.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc.errors import EngineValidationError, InputError, MemoryLimitExceeded, UnsupportedOp
-from ultramc.program import Program
+from ultramc.program import Program, Slot
 from ultramc.sampling import Job as Job
 
 CANONICAL_BLOCK = 4_096
@@ -33,6 +33,13 @@ class Chunk:
     count: int
     payloads: tuple[NDArray[np.float64], ...]
     tags: tuple[NDArray[np.uint8] | None, ...]
+
+
+def empty_chunk(slots: Sequence[Slot], first: int, count: int) -> Chunk:
+    """To be filled."""
+    payloads = tuple(np.empty((slot.cells.size, count)) for slot in slots)
+    tags = tuple(None if isinstance(slot.tag, int) else np.empty((slot.cells.size, count), np.uint8) for slot in slots)
+    return Chunk(first, count, payloads, tags)
 
 
 @frozen

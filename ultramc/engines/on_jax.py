@@ -17,7 +17,7 @@ import numpy as np
 from attrs import field, frozen
 
 from ultramc.address import RangeRef
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, empty_chunk
 from ultramc.engines.host import MADE, Lot
 from ultramc.errors import InputError
 from ultramc.ops import OPS
@@ -117,18 +117,16 @@ class Plan:
     def run(self, job: Job, first: int, count: int) -> Chunk:
         import jax
 
-        outputs = self.program.outputs
-        payloads = tuple(np.empty((slot.cells.size, count)) for slot in outputs)
-        tags = tuple(None if isinstance(slot.tag, int) else np.empty((slot.cells.size, count), np.uint8) for slot in outputs)
+        chunk = empty_chunk(self.program.outputs, first, count)
         with jax.enable_x64(True):
             for start in range(0, count, self.iterations):
                 stop = min(start + self.iterations, count)
                 values = self._values(Lot(job, first + start, stop - start, self.iterations))
-                for slot, payload, tag in zip(outputs, payloads, tags, strict=True):
+                for slot, payload, tag in zip(self.program.outputs, chunk.payloads, chunk.tags, strict=True):
                     _write(values, slot.payload, slot.cells, payload[:, start:stop])
                     if tag is not None and not isinstance(slot.tag, int):
                         _write(values, slot.tag, slot.cells, tag[:, start:stop])
-        return Chunk(first, count, payloads, tags)
+        return chunk
 
     def _values(self, lot: Lot) -> Mapping[int, Array]:
         values: dict[int, Array] = {}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from attrs import define, field, frozen
 
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, empty_chunk
 from ultramc.engines.numpy_calls import Array, Work, work_of
 from ultramc.engines.numpy_plan import Call, Layout, Place, View, laid_out, live_bytes, scheduled
 from ultramc.ops import OPS
@@ -44,7 +44,7 @@ class Plan:
         return Plan(self.program, self.layout, iterations, self.bytes_per_iteration)
 
     def run(self, job: Job, first: int, count: int) -> Chunk:
-        chunk = _empty_chunk(self.program.outputs, first, count)
+        chunk = empty_chunk(self.program.outputs, first, count)
         workspace = self.workspace()
         for start in range(0, count, self.iterations):
             stop = min(start + self.iterations, count)
@@ -238,9 +238,3 @@ class _Bound:
     def _write(self, slot: Slot, operand: Operand, out: Array) -> None:
         place = self._outputs[operand.index] if isinstance(operand, Ref) else operand
         np.copyto(out.reshape(slot.cells.height, slot.cells.width, self.count), self.array(place)[0, 0])
-
-
-def _empty_chunk(slots: Sequence[Slot], first: int, count: int) -> Chunk:
-    payloads = tuple(np.empty((slot.cells.size, count)) for slot in slots)
-    tags = tuple(None if isinstance(slot.tag, int) else np.empty((slot.cells.size, count), np.uint8) for slot in slots)
-    return Chunk(first, count, payloads, tags)
