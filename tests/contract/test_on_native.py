@@ -18,7 +18,7 @@ import ultramc as mc
 from ultramc.engines import on_native
 from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.cstyle import render
-from ultramc.engines.on_native import NativeEngine
+from ultramc.engines.on_native import NativeEngine, target
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Builder
 from ultramc.sampling import Site
@@ -130,13 +130,13 @@ def budget(rate, growth):
 
 
 def test_sources_hold_no_number_and_no_text_of_the_workbook():
-    source = render(budget(0.031416, 2.7182818).compiled.program, 32).text
+    source = render(budget(0.031416, 2.7182818).compiled.program, target(32)).text
     assert not re.search(r"31416|1\.0314|7182|Model", source)
 
 
 def test_other_numbers_need_no_other_library():
     one, other = (budget(rate, 1.5) for rate in (0.02, 0.04))
-    assert render(one.compiled.program, 32).text == render(other.compiled.program, 32).text
+    assert render(one.compiled.program, target(32)).text == render(other.compiled.program, target(32)).text
     results = [each.run(100, seed=SEED, engine="native")["E1"].mean for each in (one, other)]
     assert results == [pytest.approx(each.run(100, seed=SEED)["E1"].mean, rel=1e-12) for each in (one, other)]
     assert results[0] != results[1]
@@ -148,7 +148,7 @@ def test_a_long_program_is_several_functions():
     for row in range(2, 700):
         value = builder.append("sub", drawn(builder, row), value)
     program = program_with(builder, [value])
-    source = render(program, 32)
+    source = render(program, target(32))
     assert source.text.count("static void part") > 3
     np.testing.assert_array_equal(payloads(NativeEngine(), program)[0], payloads(NumPyEngine(), program)[0])
 
@@ -160,7 +160,7 @@ def test_rooms_are_used_again():
     for _ in range(20):
         block = builder.append("sub", block, builder.append("sum", builder.append("as_array", block)))
         total = builder.append("add", total, builder.append("maximum", builder.append("as_array", block)))
-    assert render(program_with(builder, [total]), 32).scratch < 3 * 500 + 100
+    assert render(program_with(builder, [total]), target(32)).scratch < 3 * 500 + 100
 
 
 # Memory: what a C compiler's own checks say

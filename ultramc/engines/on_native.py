@@ -25,7 +25,7 @@ from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.cstyle import OPS as RENDERED
-from ultramc.engines.cstyle import WORDS_OF_SITE, Source, render
+from ultramc.engines.cstyle import WORDS_OF_SITE, Source, Target, render
 from ultramc.engines.host import Lot
 from ultramc.errors import EngineError, EngineUnavailable
 from ultramc.ops import OPS
@@ -48,13 +48,37 @@ FLAGS = (
     "-fPIC",
     "-w",
 )
-PRELUDE = Path(__file__).with_name("prelude.h")
+HEADS = [Path(__file__).with_name(name) for name in ("lanes.h", "prelude.h")]
 LANES = (64, 32, 16, 8)
 CACHE = 2**19  # bytes of scratch of one thread that still count as near
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
 SECONDS = 600  # that a compiler may take
 LIBRARIES_KEPT = 1_000  # in the cache
+
+
+_ARGUMENTS = "const double *K, const uint64_t *W, const double *D, double *S, double *O, int64_t n, uint64_t first"
+_FRAME = """#define LANES {lanes}
+#include "lanes.h"
+
+{functions}
+void run({arguments})
+{{
+    for (int64_t i = 0; i < n; i += LANES) {{
+{calls}
+    }}
+}}
+"""
+
+
+def target(lanes: int) -> Target:
+    """C for a processor: each group of lanes goes through all functions before the next one does."""
+
+    def frame(lines: Sequence[str], functions: int) -> str:
+        calls = "\n".join(f"        part{number}(K, W, D ? D + i : D, S, O + i, n, first + (uint64_t)i);" for number in range(functions))
+        return _FRAME.format(lanes=lanes, functions="\n".join(lines), arguments=_ARGUMENTS, calls=calls)
+
+    return Target(lanes, registers=False, signature=f"static void part{{}}({_ARGUMENTS})", end="}", frame=frame)
 
 
 @frozen(eq=False)
@@ -137,7 +161,7 @@ class NativeEngine(Engine):
     def _rendered(self, program: Program) -> Source:
         """With as many lanes as keep scratch in the cache."""
         for lanes in LANES if self._lanes is None else (self._lanes,):
-            source = render(program, lanes)
+            source = render(program, target(lanes))
             if source.scratch * lanes * 8 <= CACHE:
                 break
         return source
@@ -217,7 +241,7 @@ def _fingerprint() -> str:
     processor = Path("/proc/cpuinfo")
     lines = processor.read_text(encoding="utf-8", errors="replace").splitlines() if processor.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return "\n".join((version, *FLAGS, platform.machine(), features, PRELUDE.read_text(encoding="utf-8")))
+    return "\n".join((version, *FLAGS, platform.machine(), features, *(head.read_text(encoding="utf-8") for head in HEADS)))
 
 
 def _command() -> Sequence[str]:
@@ -246,7 +270,7 @@ def _compile(text: str, path: Path, flags: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, library = Path(folder, "program.c"), Path(folder, "program.so")
         source.write_text(text, encoding="utf-8")
-        command = [*_command(), *flags, *FLAGS, f"-I{PRELUDE.parent}", "-o", str(library), str(source), "-lm"]
+        command = [*_command(), *flags, *FLAGS, f"-I{HEADS[0].parent}", "-o", str(library), str(source), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
         if done.returncode:
             raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
