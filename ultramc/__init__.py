@@ -48,6 +48,7 @@ from ultramc.engines.registry import available_engines
 from ultramc.errors import (
     CheckError,
     CircularReference,
+    DeviceError,
     EngineError,
     EngineUnavailable,
     EngineValidationError,
@@ -90,6 +91,7 @@ __all__ = [
     "ChiSquared",
     "CircularReference",
     "Comparison",
+    "DeviceError",
     "Cumulative",
     "Discrete",
     "DiscreteUniform",

@@ -87,13 +87,13 @@ AXES = ("r", "c", "h", "w")
 class Target:
     """What differs between C for a processor and for a GPU.
 
-    `lanes`: iterations come in multiples of it. `registers`: values of one cell are variables of a function. `signature` and `end`
-    of each function, `opening` and `frame` of the whole.
+    `lanes`: iterations come in multiples of it. `registers`: values of one cell are variables of a function. `begin` and `end` of
+    each function, `frame` of them all.
     """
 
     lanes: int
     registers: bool
-    signature: str
+    begin: str
     end: str
     frame: Callable[[Sequence[str], int], str]
 
@@ -242,11 +242,11 @@ class _Renderer:
         for number, segment in enumerate(segments):
             is_last = number == len(segments) - 1
             self.surviving = () if is_last else {ref.index for ref in segment.outputs}
-            self.lines += [self.target.signature.format(number), "{"]
+            self.lines.append(self.target.begin.format(number))
             _Scope(self, segment.instructions, {ref.index for ref in segment.outputs}, "    ").carry_out()
             if is_last:
                 cells = self._outputs(program.outputs)
-            self.lines += [self.target.end, ""]
+            self.lines += [self.target.end.format(number), ""]
             self.forget(index for index, end in last.items() if end == number and index not in kept)
         constants = np.concatenate(self._constants) if self._constants else np.zeros(1)
         heaviest = max(segment.weight for segment in segments)

@@ -25,12 +25,13 @@ from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
 from ultramc.engines.cstyle import OPS as RENDERED
-from ultramc.engines.cstyle import WORDS_OF_SITE, Source, Target, render
-from ultramc.engines.host import Lot
+from ultramc.engines.cstyle import Source, Target, render
+from ultramc.engines.cache import cache_folder, forget_oldest
+from ultramc.engines.host import Lot, chunk_of, drawn_of, words_of
 from ultramc.errors import EngineError, EngineUnavailable
 from ultramc.ops import OPS
 from ultramc.program import Program
-from ultramc.sampling import WORDS_PER_BLOCK, Random
+from ultramc.sampling import WORDS_PER_BLOCK
 
 Array = Any
 
@@ -54,7 +55,6 @@ CACHE = 2**19  # bytes of scratch of one thread that still count as near
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
 SECONDS = 600  # that a compiler may take
-LIBRARIES_KEPT = 1_000  # in the cache
 
 
 _ARGUMENTS = "const double *K, const uint64_t *W, const double *D, double *S, double *O, int64_t n, uint64_t first"
@@ -78,7 +78,7 @@ def target(lanes: int) -> Target:
         calls = "\n".join(f"        part{number}(K, W, D ? D + i : D, S, O + i, n, first + (uint64_t)i);" for number in range(functions))
         return _FRAME.format(lanes=lanes, functions="\n".join(lines), arguments=_ARGUMENTS, calls=calls)
 
-    return Target(lanes, registers=False, signature=f"static void part{{}}({_ARGUMENTS})", end="}", frame=frame)
+    return Target(lanes, registers=False, begin=f"static void part{{}}({_ARGUMENTS})\n{{{{", end="}}", frame=frame)
 
 
 @frozen(eq=False)
@@ -96,7 +96,7 @@ class Plan:
         for start in range(0, count, self.iterations):
             stop = min(start + self.iterations, count)
             outputs[:, start:stop] = self._call(job, first + start, stop - start)
-        return _chunk(self.program, outputs, first, count)
+        return chunk_of(self.program, outputs, first, count)
 
     def _call(self, job: Job, first: int, count: int) -> Array:
         """From the beginning of a block of draws, as many as lanes can take; those asked for are kept."""
@@ -104,31 +104,10 @@ class Plan:
         lot = Lot(job, first - early, early + count, -(-(early + count) // source.lanes) * source.lanes)
         outputs = np.empty((source.outputs, lot.size))
         scratch = self._idle.pop() if self._idle else np.empty(max(1, source.scratch * source.lanes))
-        arrays = (source.constants, _words(source, job), _drawn(source, lot), scratch, outputs)
+        arrays = (source.constants, words_of(source, job), drawn_of(source, lot), scratch, outputs)
         self.library.run(*(None if array is None else ctypes.c_void_p(array.ctypes.data) for array in arrays), lot.size, lot.first)
         self._idle.append(scratch)
         return outputs[:, early : early + count]
-
-
-def _words(source: Source, job: Job) -> Array:
-    """What `draw` must know of each site."""
-    words = np.zeros((max(1, len(source.drawing)), WORDS_OF_SITE), np.uint64)
-    for number, (instruction, _) in enumerate(source.drawing):
-        if instruction.op == "uniform":
-            site = instruction.attributes["site"]
-            words[number] = [*site.key(job.seed).tolist(), site.row, site.column, site.k]
-    return words
-
-
-def _drawn(source: Source, lot: Lot) -> Array | None:
-    """None where draws are independent: then the source makes them itself."""
-    if isinstance(lot.job.sampling, Random):
-        return None
-    drawn = np.empty((source.cells_drawn, lot.size))
-    for instruction, cell in source.drawing:
-        values = lot.made(instruction)
-        drawn[cell : cell + values[..., 0].size] = values.reshape(-1, lot.size)
-    return drawn
 
 
 class NativeEngine(Engine):
@@ -209,19 +188,6 @@ def _iterations(source: Source) -> int:
     return max(source.lanes, min(LARGEST_CHUNK * CANONICAL_BLOCK, 1 << max(0, fitting.bit_length() - 1)))
 
 
-def _chunk(program: Program, outputs: Array, first: int, count: int) -> Chunk:
-    """Outputs are payload and tag of each slot, one after the other."""
-    payloads, tags, row = [], [], 0
-    for slot in program.outputs:
-        size = slot.cells.size
-        payloads.append(np.ascontiguousarray(outputs[row : row + size]))
-        row += size
-        has_tag = not isinstance(slot.tag, int)
-        tags.append(outputs[row : row + size].astype(np.uint8) if has_tag else None)
-        row += size if has_tag else 0
-    return Chunk(first, count, tuple(payloads), tuple(tags))
-
-
 # Compiling
 
 
@@ -254,12 +220,12 @@ def _command() -> Sequence[str]:
 def compiled(text: str, flags: Sequence[str] = OPTIMISED) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
     key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
-    path = cache_folder() / f"{key}.so"
+    path = cache_folder("native") / f"{key}.so"
     if path.exists():
         path.touch()
     else:
         _compile(text, path, flags)
-        _forget_oldest(path.parent)
+        forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))
     library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
     return library
@@ -276,23 +242,3 @@ def _compile(text: str, path: Path, flags: Sequence[str]) -> None:
             raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
         library.chmod(0o500)
         os.replace(library, path)
-
-
-def _forget_oldest(folder: Path) -> None:
-    """Those that were not asked for longest; what is loaded stays loaded."""
-    oldest_first = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
-    for path in oldest_first[:-LIBRARIES_KEPT]:
-        path.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """Only its owner may write there: what lies in it is executed. Raises EngineUnavailable where others may."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ultramc", "native")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-        raise EngineUnavailable(
-            f"engine 'native' keeps compiled programs in {folder}, where others may write: make it yours alone (chmod 700), "
-            "or set XDG_CACHE_HOME"
-        )
-    return folder

@@ -14,7 +14,7 @@ typedef long long int64_t;
 #define ROOM(cell) (S + (uint64_t)(cell) * n)
 #define BETWEEN (int64_t)n
 #define GIVEN(cell) D[(uint64_t)(cell) * n + l]
-#define OUTPUT(cell, value) { double given = value; AT(O, cell) = given; sum += bits_of(given) * (2 * (uint64_t)(cell) + 1); }
+#define OUTPUT(cell, value) { double given = value; AT(O, cell) = given; sum += bits_of(given) * (2 * ((uint64_t)(cell) * n + l) + 1); }
 #define DRAW(element, site, row, column) element = draw(site, row, column, first, turn++)
 
 INLINE uint64_t bits_of(double x) { return (uint64_t)__double_as_longlong(x); }
@@ -39,8 +39,9 @@ static __device__ double draw(const uint64_t *site, int64_t row, int64_t column,
     return draws[threadIdx.x];
 }
 
-/* What the host checks: how many threads of a block came to the end, and the sum of the bits of all outputs, weighted by cell. */
-static __device__ void vouch(uint64_t *C, uint64_t sum)
+/* What the host checks of each kernel: how many threads of a block came to the end, and the sum of the bits of all outputs, each with a
+   weight of its own. */
+static __device__ void vouch(uint64_t *C, unsigned kernel, uint64_t sum)
 {
     __shared__ uint64_t sums[THREADS], counts[THREADS];
     const unsigned x = threadIdx.x;
@@ -50,5 +51,7 @@ static __device__ void vouch(uint64_t *C, uint64_t sum)
         if (x < half) sums[x] += sums[x + half], counts[x] += counts[x + half];
         __syncthreads();
     }
-    if (x == 0) C[2 * (uint64_t)blockIdx.x] = counts[0], C[2 * (uint64_t)blockIdx.x + 1] = sums[0];
+    if (x != 0) return;
+    uint64_t *own = C + 2 * ((uint64_t)kernel * gridDim.x + blockIdx.x);
+    own[0] = counts[0], own[1] = sums[0];
 }
