@@ -26,7 +26,8 @@ def pytest_configure(config):
     asked = config.getoption("--engines")
     present = [info.name for info in registry.available_engines() if info.available]
     config.stash["engines"] = present if asked is None else [name.strip() for name in asked.split(",") if name.strip()]
-    registry.BUILT_IN.update({name: place for name, place in STAND_INS.items() if name in config.stash["engines"]})
+    built_in, asked_for = registry.registered, {name: place for name, place in STAND_INS.items() if name in config.stash["engines"]}
+    registry.registered = lambda: {**built_in(), **asked_for}
     if not config.stash["engines"]:
         raise pytest.UsageError("--engines names no engine; there are: " + ", ".join(registry.registered()))
 

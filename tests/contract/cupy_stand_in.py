@@ -12,7 +12,6 @@ import hashlib
 import math
 import re
 import subprocess
-import sys
 import tempfile
 import threading
 from functools import cache
@@ -82,7 +81,18 @@ def built(source, name, *options):
     path = folder() / f"{_digest(' '.join(options) + source)}.{name}"
     library = path.with_suffix(".so")
     path.write_text(source, encoding="utf-8")
-    command = ["g++" if path.suffix == ".cpp" else "gcc", *options, *EXTRA, f"-I{HERE}", "-shared", "-fPIC", "-w", "-o", str(library), str(path)]
+    command = [
+        "g++" if path.suffix == ".cpp" else "gcc",
+        *options,
+        *EXTRA,
+        f"-I{HERE}",
+        "-shared",
+        "-fPIC",
+        "-w",
+        "-o",
+        str(library),
+        str(path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}: {done.stderr[:3000]}")
@@ -121,7 +131,9 @@ def by_the_system(text, options, *flags):
         f'extern "C" void run_{name}(const uint64_t *a) {{ {name}({", ".join(map(_argument, range(len(kinds)), kinds))}); }}\n'
         for name, kinds in signatures(text).items()
     )
-    return built(f'#include "shim.h"\n{text}\n{calls}', "kernels.cpp", "-std=gnu++17", "-O1", "-ffp-contract=off", "-fno-math-errno", *flags)
+    return built(
+        f'#include "shim.h"\n{text}\n{calls}', "kernels.cpp", "-std=gnu++17", "-O1", "-ffp-contract=off", "-fno-math-errno", *flags
+    )
 
 
 def _argument(number, kind):
@@ -238,7 +250,9 @@ class Kernel:
         if faults.launches == faults.is_lost_at:
             faults.pending = True
         elif faults.launches != faults.skips_launch_at:
-            assert runtime().launch(self.entry, words, ctypes.c_uint64(blocks), threads), f"{self.name}: a barrier some threads do not reach"
+            assert runtime().launch(self.entry, words, ctypes.c_uint64(blocks), threads), (
+                f"{self.name}: a barrier some threads do not reach"
+            )
         arrays = [each for each in arguments if isinstance(each, Array)]
         if faults.alter is not None:
             faults.alter(faults.launches, arrays)

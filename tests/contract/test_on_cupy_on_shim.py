@@ -1,4 +1,4 @@
-"""The CuPy engine without a GPU: CUDA's text on the processor, bit-equal to NumPy; what NVRTC makes of it; and every fault in its own words."""
+"""The CuPy engine without a GPU: CUDA's text on the processor, bit-equal to NumPy; what NVRTC makes of it; every fault in its own words."""
 
 import os
 import re
@@ -8,7 +8,6 @@ import sys
 import cupy
 import numpy as np
 import pytest
-from attrs import evolve
 from cupy_backends.cuda.libs import nvrtc
 from cupy_stand_in import Faults, OnShim, by_the_system, toolkit
 from hypothesis import given, settings
@@ -24,7 +23,7 @@ from ultramc.engines.cstyle import render
 from ultramc.engines.cubin import compiled, translated
 from ultramc.engines.on_cupy import TARGET, CupyEngine, Toolkit
 from ultramc.engines.on_numpy import NumPyEngine
-from ultramc.errors import DeviceError, EngineError, EngineUnavailable, EngineValidationError, GPUValidationError, MemoryLimitExceeded
+from ultramc.errors import DeviceError, EngineError, EngineUnavailable, GPUValidationError, MemoryLimitExceeded
 from ultramc.program import Builder
 from ultramc.sampling import Site
 
@@ -79,7 +78,9 @@ def test_less_memory_means_smaller_launches_and_the_same_bits():
     small = CupyEngine(toolkit=toolkit(), memory=60_000)
     plan = small.compile(program)
     assert plan.iterations < 1_000
-    for one, other in zip(small.run(plan, job, 5, 2_900).payloads, ENGINE.run(ENGINE.compile(program), job, 5, 2_900).payloads, strict=True):
+    for one, other in zip(
+        small.run(plan, job, 5, 2_900).payloads, ENGINE.run(ENGINE.compile(program), job, 5, 2_900).payloads, strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -173,7 +174,7 @@ def with_real_compiler():
 
 
 def test_no_name_is_used_that_cupy_lacks():
-    names = "RawModule empty ndarray.get ndarray.set ndarray.nbytes cuda.Device cuda.Stream cuda.get_current_stream cuda.MemoryPointer.memset_async"
+    names = "RawModule empty ndarray.get ndarray.set cuda.Device cuda.Stream cuda.get_current_stream cuda.MemoryPointer.memset_async"
     errors = "cuda.memory.OutOfMemoryError cuda.runtime.CUDARuntimeError cuda.driver.CUDADriverError"
     for name in (*names.split(), *errors.split(), "cuda.runtime.getDeviceCount", "cuda.runtime.memGetInfo"):
         found = cupy

@@ -24,9 +24,9 @@ import numpy as np
 from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.cache import cache_folder, forget_oldest
 from ultramc.engines.cstyle import OPS as RENDERED
 from ultramc.engines.cstyle import Source, Target, render
-from ultramc.engines.cache import cache_folder, forget_oldest
 from ultramc.engines.host import Lot, chunk_of, drawn_of, words_of
 from ultramc.errors import EngineError, EngineUnavailable
 from ultramc.ops import OPS

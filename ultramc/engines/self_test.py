@@ -1,4 +1,4 @@
-"""A small program whose bits are known: the same on every engine that rounds as IEEE 754 says. A GPU has to give them before it is trusted."""
+"""A small program whose bits are known, the same on every engine that rounds as IEEE 754 says. A GPU has to give them first."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def _program() -> Program:
     balance, balances = _compounded(builder, builder.append("mul", one, constant(100.0)), column)
     table = np.array([0.1, 0.2, 0.4, 0.8]).reshape(1, 1, 4, 1, 1)
     found = builder.append("gather", builder.append("search", one, table), table)
-    middle = builder.append("window", builder.append("sort", array), rows=1, row_step=0, columns=1, column_step=0, height=1, width=1, top=2, left=1)
+    middle = builder.append(
+        "window", builder.append("sort", array), rows=1, row_step=0, columns=1, column_step=0, height=1, width=1, top=2, left=1
+    )
     outputs = (
         balance,
         builder.append("sum", builder.append("as_array", balances)),
