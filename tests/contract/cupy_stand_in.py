@@ -7,29 +7,24 @@ Errors are of CuPy's own classes.
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import math
 import re
-import subprocess
-import tempfile
 import threading
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import cupy
 import numpy as np
+import shim
 from attrs import define, field
 from cupy_backends.cuda.libs import nvrtc
+from shim import HERE, built, built_of_ptx, digest, launch, loaded
 
 from ultramc.engines.cubin import OPTIONS, translated
 from ultramc.engines.on_cupy import CupyEngine, Toolkit
 
-HERE = Path(__file__).parent
 CANARY = 64  # bytes on each side
-PARTS = ("shim.h", "shim.c", "ptx.py", "cupy_stand_in.py")
-EXTRA: tuple[str, ...] = ()  # options for the compiler of the system
+PARTS = ("shim.h", "shim.c", "shim.py", "ptx.h", "ptx.py", "cupy_stand_in.py")
 TYPES = {"double": np.float64, "uint64_t": np.uint64}
 CudaError = cupy.cuda.runtime.CUDARuntimeError
 LAUNCH_FAILURE, OUT_OF_RESOURCES, NO_DEVICE = 719, 701, 100
@@ -71,47 +66,6 @@ class Faults:
 # Compiling for the processor
 
 
-@cache
-def folder():
-    return Path(tempfile.mkdtemp(prefix="shim"))
-
-
-def built(source, name, *options):
-    """The bytes of a shared library."""
-    path = folder() / f"{_digest(' '.join(options) + source)}.{name}"
-    library = path.with_suffix(".so")
-    path.write_text(source, encoding="utf-8")
-    command = [
-        "g++" if path.suffix == ".cpp" else "gcc",
-        *options,
-        *EXTRA,
-        f"-I{HERE}",
-        "-shared",
-        "-fPIC",
-        "-w",
-        "-o",
-        str(library),
-        str(path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AssertionError(f"{' '.join(command)}: {done.stderr[:3000]}")
-    return library.read_bytes()
-
-
-@cache
-def runtime():
-    """Its names are there for all kernels that are loaded later."""
-    return loaded(built((HERE / "shim.c").read_text(encoding="utf-8"), "shim.c", "-O2"), mode=ctypes.RTLD_GLOBAL)
-
-
-def loaded(library, mode=ctypes.DEFAULT_MODE):
-    path = folder() / f"{hashlib.sha256(library).hexdigest()}.so"
-    if not path.exists():  # one that is loaded must not change
-        path.write_bytes(library)
-    return ctypes.CDLL(str(path), mode=mode)
-
-
 SIGNATURE = re.compile(r'extern "C" __global__ void __launch_bounds__\(THREADS\) (\w+)\(([^)]*)\)')
 
 
@@ -142,15 +96,8 @@ def _argument(number, kind):
 
 def by_nvrtc(text, options):
     """What NVRTC makes of it, instruction by instruction."""
-    from ptx import translated as c_of
-
-    ptx, _ = translated(nvrtc, text, "compute_90")
-    source = re.sub(r"\bvoid (part\d+)\(", r"void run_\1(", c_of(ptx.decode()))
-    return built(source, "ptx.c", "-std=gnu11", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
-
-
-def _digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    found, _ = translated(nvrtc, text, "compute_90")
+    return built_of_ptx(found.decode().replace("part", "run_part"))
 
 
 class Compiler:
@@ -163,7 +110,7 @@ class Compiler:
 
     def getVersion(self):
         """Of all that decides what a kernel does here, so that an old one is not taken from the cache."""
-        return self.build.__name__, EXTRA, *(_digest((HERE / name).read_text(encoding="utf-8")) for name in PARTS if (HERE / name).exists())
+        return self.build.__name__, shim.EXTRA, *(digest((HERE / name).read_text(encoding="utf-8")) for name in PARTS)
 
     def createProgram(self, text, name, headers, includes):
         return SimpleNamespace(text=text, binary=b"", log="0 bytes spill stores, Used 40 registers")
@@ -236,8 +183,7 @@ class Kernel:
     """What RawModule.get_function gives."""
 
     def __init__(self, owner, library, name, kinds):
-        self.owner, self.name, self.kinds = owner, name, kinds
-        self.entry = getattr(library, f"run_{name}")
+        self.owner, self.library, self.name, self.kinds = owner, library, name, kinds
 
     def __call__(self, grid, block, arguments):
         faults = self.owner.faults
@@ -250,9 +196,7 @@ class Kernel:
         if faults.launches == faults.is_lost_at:
             faults.pending = True
         elif faults.launches != faults.skips_launch_at:
-            assert runtime().launch(self.entry, words, ctypes.c_uint64(blocks), threads), (
-                f"{self.name}: a barrier some threads do not reach"
-            )
+            launch(self.library, f"run_{self.name}", *words, grid=blocks, block=threads)
         arrays = [each for each in arguments if isinstance(each, Array)]
         if faults.alter is not None:
             faults.alter(faults.launches, arrays)
@@ -261,10 +205,8 @@ class Kernel:
 
     def _words(self, arguments):
         assert len(arguments) == len(self.kinds), f"{self.name}: {len(arguments)} arguments for {len(self.kinds)} parameters"
-        words = (ctypes.c_uint64 * len(arguments))()
-        for number, (argument, (kind, is_pointer)) in enumerate(zip(arguments, self.kinds, strict=True)):
-            words[number] = self._pointer(argument) if is_pointer else self._scalar(argument, kind)
-        return words
+        pairs = zip(arguments, self.kinds, strict=True)
+        return [self._pointer(argument) if is_pointer else self._scalar(argument, kind) for argument, (kind, is_pointer) in pairs]
 
     def _pointer(self, argument):
         assert argument is None or isinstance(argument, Array), f"{self.name}: {type(argument)} is no array of the device"
@@ -310,7 +252,6 @@ class Device:
     def RawModule(self, *, path):
         self.faults.check()
         library, _, kinds = Path(path).read_bytes().partition(b"SIGNATURES")
-        runtime()
         kernels = loaded(library)
         return SimpleNamespace(get_function=lambda name: Kernel(self, kernels, name, signatures_of(kinds)[name]))
 

@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import ptx
 import pytest
-from ptx_library import build, launch
+from shim import built_of_ptx, launch, loaded
 
 NAN, INF, TINY, HUGE = math.nan, math.inf, 5e-324, 1.7976931348623157e308
 LEAST, MOST = -(2**31), 2**31 - 1
@@ -353,7 +353,7 @@ def run(library, name, *operands):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
+def library():
     counts = {opcode: len(operands) for opcode, operands, _ in CASES}
     counts |= {opcode: 3 if re.search("and|or", opcode) else 2 for opcode, *_ in ALL_COMPARISONS}
     carries = [
@@ -361,7 +361,7 @@ def library(tmp_path_factory):
         for i, (lines, _) in enumerate(CARRIES)
         for of in ("u32", "u64")
     ]
-    return build("\n".join([*(one(*each) for each in counts.items()), *carries]), tmp_path_factory.mktemp("ptx"))
+    return loaded(built_of_ptx("\n".join([*(one(*each) for each in counts.items()), *carries])))
 
 
 @pytest.mark.parametrize(("opcode", "operands", "result"), CASES, ids=lambda value: str(value))
@@ -393,18 +393,12 @@ def test_carries(library, i, width):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared():
     places = [".shared .align 4 .b8 before[12]", ".shared .align 8 .b8 here[24]", "mov.u64 r0, here"]
     there = [*places, "st.shared.b64 [r0+8], a", "st.shared.b64 [here+16], b"]
-    return build(
-        "\n".join(
-            [
-                kernel("generic", *there, "cvta.shared.u64 r1, r0", "cvta.to.shared.u64 r2, r1", "ld.b64 r1, [r1+8]"),
-                kernel("narrow", *there, "mov.u32 r1, here", "add.s32 r1, r1, 8", "ld.shared.v2.b32 {r1, r2}, [r1]"),
-            ]
-        ),
-        tmp_path_factory.mktemp("ptx"),
-    )
+    generic = kernel("generic", *there, "cvta.shared.u64 r1, r0", "cvta.to.shared.u64 r2, r1", "ld.b64 r1, [r1+8]")
+    narrow = kernel("narrow", *there, "mov.u32 r1, here", "add.s32 r1, r1, 8", "ld.shared.v2.b32 {r1, r2}, [r1]")
+    return loaded(built_of_ptx(f"{generic}\n{narrow}"))
 
 
 def test_addresses_of_shared_memory(shared):

@@ -1,10 +1,13 @@
-"""Kernels as NVRTC compiled them, run on the CPU by `ptx.translated`: they say what C++, NumPy and NVIDIA's own error bounds say."""
+"""Kernels as NVRTC compiled them, run on the CPU by `ptx.translated`: they say what C++, NumPy and NVIDIA's own error bounds say, and
+those of the CuPy engine what NumPy says, bit by bit.
+"""
 
 import ctypes
 import ctypes.util
 import functools
 import math
 import operator
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +15,18 @@ import sys
 import numpy as np
 import ptx
 import pytest
+import random_programs
 from cupy_backends.cuda.libs import nvrtc
-from ptx_library import build, launch, word
+from cupy_stand_in import OnPTX
+from hypothesis import given, settings
+from models import SEED, cash_flow, portfolio, roll_forward
+from random_programs import COUNT, JOB
+from random_workbooks import agree_on, models
+from shim import HERE, built_of_ptx, launch, loaded, word
+
+from ultramc.engines import self_test
+from ultramc.engines.base import Job
+from ultramc.engines.on_numpy import NumPyEngine
 
 OPTIONS = ("--fmad=false", "--std=c++17")
 FTZ = "-ftz=true"  # CuPy appends it to the options of every module
@@ -33,9 +46,9 @@ def compiled(source, architecture="compute_90", *options):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
+def library():
     """The library of the kernels of a CUDA source."""
-    return functools.cache(lambda source, *options: build(compiled(source, *options), tmp_path_factory.mktemp("ptx")))
+    return functools.cache(lambda source, *options: loaded(built_of_ptx(compiled(source, *options))))
 
 
 def kernel(name, parameters, statement):
@@ -614,11 +627,11 @@ extern "C" __global__ void misaligned(char *r) { *(double *)(r + 4) = 1; }
 extern "C" __global__ void outside(double *r, int i) { __shared__ double part[8]; part[i] = r[0]; __syncthreads(); r[0] = part[0]; }
 """
 LAUNCH = """
-import ctypes, sys
-library, words = ctypes.CDLL(sys.argv[1]), (ctypes.c_uint64 * 2)()
-memory = (ctypes.c_double * 8)()
-words[0], words[1] = ctypes.addressof(memory), int(sys.argv[3])
-library.launch(getattr(library, sys.argv[2]), words, 1, 1)
+import sys
+from pathlib import Path
+import numpy as np
+from shim import launch, loaded
+launch(loaded(Path(sys.argv[1]).read_bytes()), sys.argv[2], np.zeros(8), int(sys.argv[3]))
 """
 
 
@@ -627,7 +640,47 @@ library.launch(getattr(library, sys.argv[2]), words, 1, 1)
     [("misaligned", 0, "8 bytes at 0x.*4 are not aligned"), ("outside", 8, "8 bytes at 64 of 64 in shared memory"), ("outside", 7, "")],
 )
 def test_memory_is_watched(library, kernel, i, said):
-    path = library(FAULTS)._name
-    done = subprocess.run([sys.executable, "-c", LAUNCH, path, kernel, str(i)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", LAUNCH, library(FAULTS)._name, kernel, str(i)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(HERE)}, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == (said == "")
     assert re.search(said, done.stderr)
+
+
+# The engine's own kernels
+
+ENGINE = OnPTX()
+JOB_OF_MODELS = Job(SEED, 5_000)
+
+
+def test_the_self_test_gives_the_known_bits():
+    chunk = ENGINE.run(ENGINE.compile(self_test.PROGRAM), self_test.JOB, self_test.FIRST, self_test.COUNT)
+    assert self_test.digest(chunk) == self_test.DIGEST
+
+
+@settings(max_examples=30)
+@given(random_programs.programs(exact=True))
+def test_random_programs_agree_with_numpy(program):
+    one, other = (engine.run(engine.compile(program), JOB, 0, COUNT).payloads for engine in (ENGINE, NumPyEngine()))
+    for found, wanted in zip(one, other, strict=True):
+        # Which of two zeros is the smaller is left open, so zeros are compared as numbers.
+        assert np.array_equal(found, wanted, equal_nan=True), str(program)
+
+
+@settings(max_examples=15)
+@given(models())
+def test_random_workbooks_agree_with_numpy(model):
+    agree_on(model, ENGINE)
+
+
+@pytest.mark.parametrize("model", [cash_flow, roll_forward, portfolio])
+def test_models_do_not_depend_on_the_approximations_of_the_hardware(model):
+    made = model(50) if model is portfolio else model()
+    plan = ENGINE.compile(made.simulation.compiled.program)
+    units = ctypes.c_int.in_dll(plan.kernels[0].library, "ptx_seed_units")
+    found = {}
+    for units.value in (-1, 1, 0):
+        found[units.value] = ENGINE.run(plan, JOB_OF_MODELS, 0, 5_000).payloads
+    for payload, *others, by_hand in zip(found[0], found[-1], found[1], made.by_hand(5_000), strict=False):
+        for other in others:
+            np.testing.assert_array_equal(other, payload)
+        np.testing.assert_allclose(payload, by_hand.reshape(5_000, -1).T, rtol=1e-9)
