@@ -15,7 +15,7 @@ from random_workbooks import agree_on, models
 from workbooks import workbook
 
 import ultramc as mc
-from ultramc.engines import on_native
+from ultramc.engines import cache, on_native
 from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.cstyle import render
 from ultramc.engines.on_native import NativeEngine, target
@@ -222,7 +222,7 @@ def test_a_source_is_compiled_once(monkeypatch):
 
 def test_others_may_not_write_to_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = on_native.cache_folder()
+    folder = cache.cache_folder("native")
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     with pytest.raises(mc.EngineUnavailable, match=r"where others may write: make it yours alone"):
@@ -231,13 +231,13 @@ def test_others_may_not_write_to_the_cache(tmp_path, monkeypatch):
 
 def test_the_cache_does_not_grow_without_end(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(on_native, "LIBRARIES_KEPT", 3)
+    monkeypatch.setattr(cache, "KEPT", 3)
     for number in range(1, 6):
         on_native.compiled(f"int number(void) {{ return {number}; }} void run(void) {{}}")
-    kept = {path.name for path in on_native.cache_folder().iterdir()}
+    kept = {path.name for path in cache.cache_folder("native").iterdir()}
     assert len(kept) == 3
     on_native.compiled("int number(void) { return 5; } void run(void) {}")
-    assert {path.name for path in on_native.cache_folder().iterdir()} == kept
+    assert {path.name for path in cache.cache_folder("native").iterdir()} == kept
 
 
 def test_what_the_compiler_says_is_passed_on():

@@ -330,7 +330,7 @@ def with_cells(lines: list[str], shape: Shape, indent: str, statements: Sequence
 
 
 def _over(axis: str, length: int, indent: str) -> str:
-    return f"{indent}for (int64_t {axis} = 0; {axis} < {length}; {axis}++)"
+    return f"{indent}EACH({axis}, {length})"
 
 
 def with_lanes(lines: list[str], indent: str, statements: Sequence[str], *, vectorises: bool = True) -> None:
@@ -469,7 +469,7 @@ class _Scope:
         self._blocks(instruction.result.shape)
         self.lines.append(f"{self.indent}{{ double total[OWN];")
         with_lanes(self.lines, self.indent, [f"total[LANE] = {start};"])
-        self.lines.append(f"{self.indent}for (int64_t k = 0; k < {height * width}; k++)")
+        self.lines.append(f"{self.indent}EACH(k, {height * width})")
         with_lanes(self.lines, self.indent, [f"double t = total[LANE], x = {x.cell('k')};", f"total[LANE] = {combined};"])
         with_lanes(self.lines, self.indent, [f"{out.at(*AXES)} = total[LANE];"])
         self.lines.append(f"{self.indent}}}")
@@ -495,7 +495,7 @@ class _Scope:
             statement = f"{out.at(*AXES)} = search(K + {table.offset}, {size}, {x.at(*AXES)});"
             with_cells(self.lines, instruction.result.shape, self.indent, [statement], vectorises=False)
         else:
-            counted = f"for (int64_t k = 0; k < {size}; k++) count += {table.cell('k')} < x;"
+            counted = f"EACH(k, {size}) count += {table.cell('k')} < x;"
             statements = [f"double x = {x.at(*AXES)}, count = 0;", counted, f"{out.at(*AXES)} = count;"]
             with_cells(self.lines, instruction.result.shape, self.indent, statements, vectorises=False)
         self.finish(instruction.result)
@@ -550,7 +550,7 @@ class _Scope:
         wholes = [self.out(ref) for ref in instruction.results[carries:]]
         step = self.renderer.name("s")
         order = f"{steps - 1}; {step} >= 0; {step}--" if a.get("reverse") else f"0; {step} < {steps}; {step}++"
-        self.lines.append(f"{self.indent}for (int64_t {step} = {order}) {{")
+        self.lines.append(f"{self.indent}ROLLED for (int64_t {step} = {order}) {{")
         for ref, operand in zip(body.parameters[carries:], instruction.operands[carries:], strict=True):
             self.renderer.bind(ref, self.renderer.place(operand).step(axis, step))
         self._body(body, [*(pair.following for pair in pairs), *(whole.step(axis, step) for whole in wholes)], inner)
@@ -612,7 +612,7 @@ class _Scope:
         going, count = self.renderer.name("going"), self.renderer.name("k")
         self.lines += [
             f"{self.indent}int64_t {going} = 1;",
-            f"{self.indent}for (int64_t {count} = 0; {count} < {limit} && {going}; {count}++) {{",
+            f"{self.indent}ROLLED for (int64_t {count} = 0; {count} < {limit} && {going}; {count}++) {{",
         ]
         following = [self.renderer.room(ref, inner) for ref in instruction.results]
         for place in following:

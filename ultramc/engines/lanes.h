@@ -7,6 +7,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define SIDE_BY_SIDE _Pragma("omp simd") for (int64_t l = 0; l < LANES; l++)
 #define ONE_BY_ONE for (int64_t l = 0; l < LANES; l++)
+#define EACH(index, length) for (int64_t index = 0; index < length; index++)
+#define ROLLED
 #define OWN LANES /* elements of a variable that each lane has its own of */
 #define LANE l
 #define AT(array, cell) array[(cell) * LANES + l]

@@ -32,6 +32,7 @@ from ultramc.sampling import WORDS_PER_BLOCK
 Array = Any
 
 THREADS = 128  # of a block
+EXHAUSTED = 240  # registers, of 255: a kernel that spills with fewer does so around calls of functions, and no cut helps
 FEWEST_INSTRUCTIONS = 50  # of a kernel that is cut no further, however many registers it asks for
 LARGEST_LAUNCH = 2**20  # iterations
 SHARE = 0.8  # of the free memory of a device, where no budget is given
@@ -165,7 +166,7 @@ class CupyEngine(Engine):
         while True:
             source = render(program, TARGET, limit)
             cubin = compiled(self._toolkit.nvrtc, source.text, architecture)
-            if not cubin.spilled or source.heaviest <= FEWEST_INSTRUCTIONS or limit <= FEWEST_INSTRUCTIONS:
+            if not cubin.spilled or cubin.registers < EXHAUSTED or limit <= FEWEST_INSTRUCTIONS:
                 log.info("kernels compiled", kernels=source.functions, registers=cubin.registers, spilled=cubin.spilled)
                 return source, cubin
             limit //= 2

@@ -8,6 +8,9 @@ typedef long long int64_t;
 #define INFINITY of_bits(0x7FF0000000000000)
 #define SIDE_BY_SIDE
 #define ONE_BY_ONE
+/* Left alone, NVRTC unrolls what has a hundred steps, which takes it minutes for a large program. */
+#define EACH(index, length) _Pragma("unroll 4") for (int64_t index = 0; index < length; index++)
+#define ROLLED _Pragma("unroll 1")
 #define OWN 1
 #define LANE 0
 #define AT(array, cell) array[(uint64_t)(cell) * n + l]
