@@ -33,6 +33,7 @@ from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Executable, Job, fitted
+from ultramc.engines.choice import AUTO, chosen
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
@@ -130,6 +131,7 @@ class Simulation:
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
+        `engine`: a name, an `Engine`, or "auto": NumPy, or native code for a long run where it works; `Result.engine_reason` says why.
         `iterations`, `seed` and `sampling` are those that the author of the workbook stored, where they are None. `seed`:
         0 ≤ seed < 2^64; else one is drawn and recorded. `sampling`: "random", "antithetic", "latin_hypercube", "sobol", or
         an object such as `LatinHypercube(replicates=10)`. `check`: what to do where the recalculated base case differs
@@ -150,10 +152,11 @@ class Simulation:
         job = self._run_job(iterations, seed, sampling)
         checked = self._checked(check)
         how = Validation() if isinstance(validate, bool) else validate
-        chosen, agreed = self._validated(self._engine(engine), job, how, on_invalid) if validate else (self._engine(engine), UNTESTED)
-        executable, size = self._fitted(chosen, job, chunk, memory_limit)
-        run = Run(self, chosen, job, checked, str(agreed), on_error)
-        log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=job.iterations, seed=job.seed, chunk=size)
+        asked, reason = self._asked(engine, job.iterations)
+        runs, agreed = self._validated(asked, job, how, on_invalid) if validate else (asked, UNTESTED)
+        executable, size = self._fitted(runs, job, chunk, memory_limit)
+        run = Run(self, runs, job, checked, str(agreed), on_error, reason)
+        log.info("run started", workbook=self.workbook.file_name, engine=runs.name, iterations=job.iterations, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
         if validate:
             run.confirm(how.tolerance, agreed.crossed)
@@ -315,6 +318,14 @@ class Simulation:
             f"Look at them below; pass check='warn' to run all the same.\n{report!r}",
             report,
         )
+
+    def _asked(self, engine: str | Engine, iterations: int) -> tuple[Engine, str]:
+        """The engine that is asked for, or chosen where none is, and then the reason."""
+        if engine != AUTO:
+            return self._engine(engine), ""
+        choice = chosen(self.compiled.program, iterations)
+        log.info("engine chosen", engine=choice.engine, reason=choice.reason)
+        return self._engine(choice.engine), choice.reason
 
     def _engine(self, choice: str | Engine) -> Engine:
         """An engine by name is made once, so that what it has compiled serves the next run too."""
