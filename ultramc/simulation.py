@@ -31,9 +31,8 @@ from ultramc.correlation import Correlation
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
-from ultramc.engines import registry
+from ultramc.engines import choice, registry
 from ultramc.engines.base import Engine, Executable, Job, fitted
-from ultramc.engines.choice import AUTO, chosen
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
@@ -153,10 +152,11 @@ class Simulation:
         checked = self._checked(check)
         how = Validation() if isinstance(validate, bool) else validate
         asked, reason = self._asked(engine, job.iterations)
-        runs, agreed = self._validated(asked, job, how, on_invalid) if validate else (asked, UNTESTED)
-        executable, size = self._fitted(runs, job, chunk, memory_limit)
-        run = Run(self, runs, job, checked, str(agreed), on_error, reason)
-        log.info("run started", workbook=self.workbook.file_name, engine=runs.name, iterations=job.iterations, seed=job.seed, chunk=size)
+        chosen, agreed = self._validated(asked, job, how, on_invalid) if validate else (asked, UNTESTED)
+        executable, size = self._fitted(chosen, job, chunk, memory_limit)
+        run = Run(self, chosen, job, checked, str(agreed), on_error, reason)
+        what = {"workbook": self.workbook.file_name, "engine": chosen.name, "engine_reason": reason, "iterations": job.iterations}
+        log.info("run started", **what, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
         if validate:
             run.confirm(how.tolerance, agreed.crossed)
@@ -321,11 +321,10 @@ class Simulation:
 
     def _asked(self, engine: str | Engine, iterations: int) -> tuple[Engine, str]:
         """The engine that is asked for, or chosen where none is, and then the reason."""
-        if engine != AUTO:
+        if engine != choice.AUTO:
             return self._engine(engine), ""
-        choice = chosen(self.compiled.program, iterations)
-        log.info("engine chosen", engine=choice.engine, reason=choice.reason)
-        return self._engine(choice.engine), choice.reason
+        made = choice.chosen(self.compiled.program, iterations)
+        return self._engine(made.engine), made.reason
 
     def _engine(self, choice: str | Engine) -> Engine:
         """An engine by name is made once, so that what it has compiled serves the next run too."""

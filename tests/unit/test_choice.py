@@ -133,7 +133,7 @@ def test_a_run_says_what_was_chosen_and_why(budget, tmp_path, caplog):
     assert result.engine_reason == chosen(budget.compiled.program, 1_000).reason
     assert f"engine: {result.engine_reason}" in str(result)
     assert result.summary()["engine_reason"] == result.engine_reason
-    assert any("engine chosen" in message and result.engine_reason in message for message in caplog.messages)
+    assert any("run started" in message and result.engine_reason in message for message in caplog.messages)
     result.save(tmp_path / "run.npz")
     assert mc.load(tmp_path / "run.npz").engine_reason == result.engine_reason
 

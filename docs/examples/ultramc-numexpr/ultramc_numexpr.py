@@ -41,7 +41,7 @@ class NumExprEngine(Engine):
     lacks = LACKING
 
     def availability(self) -> Availability:
-        return Availability(find_spec("numexpr") is not None, "numexpr is not installed: pip install numexpr")
+        return Availability(True) if find_spec("numexpr") else Availability(False, "numexpr is not installed: pip install numexpr")
 
     def compile(self, program: Program) -> Executable:
         self.refuse_unsupported(program)
