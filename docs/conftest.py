@@ -25,19 +25,8 @@ def in_the_example_folder(example_folder, monkeypatch):
 def example_engine(tmp_path_factory):
     """The folder into which the engine of one page is installed, as a user's would be."""
     folder, package = tmp_path_factory.mktemp("engine"), Path(__file__).parent / "examples" / "ultramc-numexpr"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(folder),
-        str(package),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
     return folder
 
 

@@ -22,7 +22,7 @@ def package(repository):
 def install(package, folder):
     """By pip, without a network."""
     options = ["--no-index", "--no-deps", "--no-build-isolation", "--target", str(folder)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True)
     return folder
 
 

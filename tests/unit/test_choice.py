@@ -8,7 +8,7 @@ from models import cash_flow, roll_forward
 from workbooks import workbook
 
 import ultramc as mc
-from ultramc.engines import on_native
+from ultramc.engines import choice, on_native
 from ultramc.engines.base import Availability
 from ultramc.engines.choice import Choice, chosen, numbers
 from ultramc.engines.on_native import NativeEngine
@@ -80,6 +80,13 @@ def test_numbers_of_loops_are_counted_at_each_step(debt):
     assert loop.attributes["steps"] >= 119
     assert 17 * 119 < numbers(made.instructions) < 3 * 17 * 120
     assert numbers([loop]) == loop.attributes["steps"] * numbers(loop.attributes["body"].instructions)
+
+
+def test_the_page_names_the_limits(repository):
+    page = (repository / "docs/engines.md").read_text(encoding="utf-8")
+    limits = choice.FEWEST_ITERATIONS, choice.FEWEST_NUMBERS, choice.FEWEST_FOR_EACH_INSTRUCTION
+    for limit in limits:
+        assert f" {limit:,} " in page
 
 
 # What would fail here
