@@ -48,6 +48,7 @@ from ultramc.engines.registry import available_engines
 from ultramc.errors import (
     CheckError,
     CircularReference,
+    DeviceError,
     EngineError,
     EngineUnavailable,
     EngineValidationError,
@@ -91,6 +92,7 @@ __all__ = [
     "CircularReference",
     "Comparison",
     "Cumulative",
+    "DeviceError",
     "Discrete",
     "DiscreteUniform",
     "Distribution",

@@ -10,6 +10,7 @@ from workbooks import workbook
 import ultramc as mc
 from ultramc.engines import choice, on_native
 from ultramc.engines.base import Availability
+from ultramc.engines.cache import cache_folder
 from ultramc.engines.choice import Choice, chosen, numbers
 from ultramc.engines.on_native import NativeEngine
 from ultramc.program import Builder, Program, constant
@@ -116,7 +117,7 @@ def test_with_a_compiler_that_compiles_nothing(budget, monkeypatch):
 
 def test_with_a_cache_where_others_may_write(budget, monkeypatch, empty_cache):
     monkeypatch.setattr(NativeEngine, "availability", lambda engine: Availability(True))
-    on_native.cache_folder().chmod(0o777)
+    cache_folder("native").chmod(0o777)
     found = chosen(budget.compiled.program, MANY)
     assert found.engine == "numpy"
     assert "make it yours alone" in found.reason

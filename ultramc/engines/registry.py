@@ -12,6 +12,7 @@ BUILT_IN = {
     "numpy": "ultramc.engines.on_numpy:NumPyEngine",
     "native": "ultramc.engines.on_native:NativeEngine",
     "jax": "ultramc.engines.on_jax:JaxEngine",
+    "cupy": "ultramc.engines.on_cupy:CupyEngine",
 }
 GROUP = "ultramc.engines"
 
