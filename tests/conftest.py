@@ -40,7 +40,7 @@ def pytest_report_header(config):
 
 def pytest_ignore_collect(collection_path, config):
     """What is tested of one engine alone is run where that engine is; the header lists the others as not run."""
-    engine = collection_path.stem.removeprefix("test_on_")
+    engine = collection_path.stem.removeprefix("test_on_").removesuffix("_chosen")
     return True if engine in {*registry.BUILT_IN, *STAND_INS} and engine not in config.stash["engines"] else None
 
 

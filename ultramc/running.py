@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 class Run:
     """One run: where its samples go, and what becomes of it."""
 
-    def __init__(self, simulation: Simulation, engine: Engine, job: Job, checked: str, validated: str, on_error: str) -> None:
+    def __init__(
+        self, simulation: Simulation, engine: Engine, job: Job, checked: str, validated: str, on_error: str, reason: str = ""
+    ) -> None:
         self.simulation = simulation
         self.engine = engine
         self.job = job
         self.checked = checked
         self.validated = validated
         self.on_error = on_error
+        self.engine_reason = reason
         self.done = 0
         self.started = time.perf_counter()
         slots = simulation.compiled.program.outputs
@@ -117,6 +120,7 @@ class Run:
             state=state,
             iterations=done,
             engine=self.engine.name,
+            engine_reason=self.engine_reason,
             seed=self.job.seed,
             sampling=self.job.sampling.name,
             elapsed=time.perf_counter() - self.started,

@@ -31,7 +31,7 @@ from ultramc.correlation import Correlation
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
-from ultramc.engines import registry
+from ultramc.engines import choice, registry
 from ultramc.engines.base import Engine, Executable, Job, fitted
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
@@ -130,6 +130,7 @@ class Simulation:
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
+        `engine`: a name, an `Engine`, or "auto": NumPy, or native code for a long run where it works; `Result.engine_reason` says why.
         `iterations`, `seed` and `sampling` are those that the author of the workbook stored, where they are None. `seed`:
         0 ≤ seed < 2^64; else one is drawn and recorded. `sampling`: "random", "antithetic", "latin_hypercube", "sobol", or
         an object such as `LatinHypercube(replicates=10)`. `check`: what to do where the recalculated base case differs
@@ -150,10 +151,12 @@ class Simulation:
         job = self._run_job(iterations, seed, sampling)
         checked = self._checked(check)
         how = Validation() if isinstance(validate, bool) else validate
-        chosen, agreed = self._validated(self._engine(engine), job, how, on_invalid) if validate else (self._engine(engine), UNTESTED)
+        asked, reason = self._asked(engine, job.iterations)
+        chosen, agreed = self._validated(asked, job, how, on_invalid) if validate else (asked, UNTESTED)
         executable, size = self._fitted(chosen, job, chunk, memory_limit)
-        run = Run(self, chosen, job, checked, str(agreed), on_error)
-        log.info("run started", workbook=self.workbook.file_name, engine=chosen.name, iterations=job.iterations, seed=job.seed, chunk=size)
+        run = Run(self, chosen, job, checked, str(agreed), on_error, reason)
+        what = {"workbook": self.workbook.file_name, "engine": chosen.name, "engine_reason": reason, "iterations": job.iterations}
+        log.info("run started", **what, seed=job.seed, chunk=size)
         run.execute(executable, size, self.progress if progress is None else progress)
         if validate:
             run.confirm(how.tolerance, agreed.crossed)
@@ -315,6 +318,13 @@ class Simulation:
             f"Look at them below; pass check='warn' to run all the same.\n{report!r}",
             report,
         )
+
+    def _asked(self, engine: str | Engine, iterations: int) -> tuple[Engine, str]:
+        """The engine that is asked for, or chosen where none is, and then the reason."""
+        if engine != choice.AUTO:
+            return self._engine(engine), ""
+        made = choice.chosen(self.compiled.program, iterations)
+        return self._engine(made.engine), made.reason
 
     def _engine(self, choice: str | Engine) -> Engine:
         """An engine by name is made once, so that what it has compiled serves the next run too."""
