@@ -206,9 +206,9 @@ class CupyEngine(Engine):
             array.data.memset_async(0xFF, array.nbytes)
         return array
 
-    def _sent(self, array: Array | None) -> Array | None:
+    def _sent(self, array: Array | None) -> Array:
         if array is None:
-            return None
+            return NULL
         there = self._toolkit.cupy.empty(array.shape, array.dtype)
         there.set(np.ascontiguousarray(array))
         return there
@@ -238,7 +238,9 @@ class CupyEngine(Engine):
             ) from error
 
     def _free(self) -> int:
-        return int(self._toolkit.cupy.cuda.runtime.memGetInfo()[0])
+        """What nobody has, and what CuPy keeps to give away again."""
+        cupy = self._toolkit.cupy
+        return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
 
     def bytes_per_iteration(self, executable: Plan) -> int:
         """On the host: what comes back, twice, since it is copied, and draws of samplings other than random."""
@@ -277,6 +279,7 @@ def _check(outputs: Array, vouchers: Array) -> None:
 
 
 POISON = np.uint64(2**64 - 1)
+NULL = np.uint64(0)  # a pointer; CuPy makes another number of None: https://github.com/cupy/cupy/issues/9046
 
 
 def _counted(count: Array) -> str:
