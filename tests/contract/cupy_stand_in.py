@@ -236,7 +236,6 @@ class Device:
             memory=SimpleNamespace(OutOfMemoryError=cupy.cuda.memory.OutOfMemoryError),
             Device=lambda number: Within(self.faults, compute_capability="90"),
             Stream=self._stream,
-            get_current_stream=lambda: Within(self.faults),
         )
 
     def _count(self):

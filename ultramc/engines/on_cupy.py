@@ -99,6 +99,7 @@ class CupyEngine(Engine):
         self._device = device
         self._given = toolkit
         self._lock = threading.RLock()
+        self._stream: Any = None
         self._is_proven = False
 
     def availability(self) -> Availability:
@@ -190,11 +191,10 @@ class CupyEngine(Engine):
             outputs, vouchers = self._poisoned(source.outputs, lot.size), self._poisoned(source.functions, lot.size // THREADS, 2)
             scratch = self._toolkit.cupy.empty((max(1, source.scratch), lot.size), np.float64)
             given = [self._sent(each) for each in (source.constants, words_of(source, job), drawn_of(source, lot))]
-        stream = self._toolkit.cupy.cuda.get_current_stream()
         arguments = (*given, scratch, outputs, vouchers, np.uint64(lot.size), np.uint64(lot.first))
         for kernel in plan.kernels:
             kernel((lot.size // THREADS,), (THREADS,), arguments)
-        stream.synchronize()
+        self._stream.synchronize()
         found = outputs.get()
         _check(found, vouchers.get())
         return found.view(np.float64)[:, early : early + count]
@@ -215,11 +215,16 @@ class CupyEngine(Engine):
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
-        """On a stream of its own. CUDA's errors come late and stay, so each is the end of the device for this process."""
+        """On a stream of its own, always the same, since CuPy keeps memory by stream. CUDA's errors come late and stay, so each is the
+        end of the device for this process.
+        """
         cupy = self._toolkit.cupy
         try:
-            with cupy.cuda.Device(self._device), cupy.cuda.Stream(non_blocking=True):
-                yield
+            with cupy.cuda.Device(self._device):
+                if self._stream is None:
+                    self._stream = cupy.cuda.Stream(non_blocking=True)
+                with self._stream:
+                    yield
         except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
             raise DeviceError(
                 f"engine {self.name!r}: the GPU failed ({error}), nothing of this run is kept; "
