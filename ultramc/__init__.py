@@ -46,6 +46,7 @@ from ultramc.distributions import (
 from ultramc.engines.base import Engine
 from ultramc.engines.registry import available_engines
 from ultramc.errors import (
+    CallbackError,
     CheckError,
     CircularReference,
     EngineError,
@@ -59,9 +60,11 @@ from ultramc.errors import (
     MemoryLimitExceeded,
     MissingExtra,
     NoOutputs,
+    NotACallback,
     ReferenceNotFound,
     RunError,
     SimulationCancelled,
+    SimulationInterrupted,
     UltramcError,
     UnreadableResult,
     UnreadableWorkbook,
@@ -69,7 +72,9 @@ from ultramc.errors import (
     UnsupportedOp,
     WorkbookError,
 )
+from ultramc.launching import RunHandle
 from ultramc.package import ReadLimits
+from ultramc.progress import CancelToken, ErrorInfo, ProgressEvent, RunState
 from ultramc.results import Result
 from ultramc.sampling import Antithetic, LatinHypercube, Random, Sampling, Sobol
 from ultramc.simulation import Simulation
@@ -84,6 +89,8 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CallbackError",
+    "CancelToken",
     "CellRef",
     "CheckError",
     "CheckReport",
@@ -100,6 +107,7 @@ __all__ = [
     "EngineUnavailable",
     "EngineValidationError",
     "Erlang",
+    "ErrorInfo",
     "Exponential",
     "FormulaError",
     "FormulaSyntaxError",
@@ -126,8 +134,10 @@ __all__ = [
     "NoOutputs",
     "Normal",
     "NormalScoreCorrelation",
+    "NotACallback",
     "Pareto",
     "Poisson",
+    "ProgressEvent",
     "Random",
     "RangeRef",
     "RankCorrelation",
@@ -136,9 +146,12 @@ __all__ = [
     "ReferenceNotFound",
     "Result",
     "RunError",
+    "RunHandle",
+    "RunState",
     "Sampling",
     "Simulation",
     "SimulationCancelled",
+    "SimulationInterrupted",
     "Sobol",
     "StudentT",
     "Triangular",
