@@ -3,6 +3,7 @@
 Importing this loads no engine and sets nothing global.
 """
 
+from ultramc import testing
 from ultramc.address import CellRef, RangeRef
 from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
@@ -170,4 +171,5 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "testing",
 ]

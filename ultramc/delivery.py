@@ -223,11 +223,13 @@ class Feed:
             self._publish(self._tracker.begin())
 
     def move(self, position: Position) -> None:
+        """Told when it is due; where nothing may be lost, at once, as soon as every mailbox has room."""
         with self._changed:
+            if self._lossless:
+                self._changed.wait_for(self._has_room)
             was_news = self._tracker.is_news
             self._tracker.move(position)
-            if self._lossless and self._tracker.is_news:
-                self._changed.wait_for(self._has_room)
+            if self._tracker.is_news and self._lossless:
                 self._publish(self._tracker.tell())
             elif self._tracker.is_news and not was_news:
                 self._wake()

@@ -37,7 +37,7 @@ from ultramc.distributions import Distribution
 from ultramc.engines import registry
 from ultramc.engines.base import Engine, Executable, Job, Steps, fitted, ignored
 from ultramc.engines.on_numpy import NumPyEngine
-from ultramc.engines.pace import Pace
+from ultramc.engines.pace import Pace, guessed_seconds
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
@@ -131,10 +131,10 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
-        progress: Progress | None = None,
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
+        progress: Progress | None = None,
         interval: float = 0.1,
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
@@ -178,10 +178,10 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
-        progress: AsyncProgress | None = None,
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
+        progress: AsyncProgress | None = None,
         interval: float = 0.1,
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
@@ -234,10 +234,10 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
-        progress: Progress | None = None,
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
+        progress: Progress | None = None,
         interval: float = 0.1,
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
@@ -396,6 +396,10 @@ class Simulation:
         kept = self.calculation.unsupported.items()
         return [(place, error) for place, error in kept if place.first not in lost and not is_uncertain(place.first)]
 
+    @cached_property
+    def _guessed_seconds(self) -> float:
+        return guessed_seconds(self.compiled.program)
+
     # Before a run
 
     def _asked(
@@ -515,7 +519,7 @@ class Simulation:
         executable, largest = fitted(engine, self.executable(engine), asked.memory)
         if asked.chunk is not None:
             return executable, Pace.fixed(asked.chunk)
-        return executable, Pace.of(self.compiled.program, largest, engine.fewest_iterations(executable))
+        return executable, Pace.of(self._guessed_seconds, largest, engine.fewest_iterations(executable))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without what is compiled: another process makes it again."""

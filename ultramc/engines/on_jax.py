@@ -19,6 +19,7 @@ from attrs import field, frozen
 from ultramc.address import RangeRef
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, Steps, empty_chunk, ignored
 from ultramc.engines.host import MADE, Lot
+from ultramc.engines.pace import LONG, guessed_seconds
 from ultramc.errors import InputError
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, all_instructions
@@ -170,7 +171,8 @@ class JaxEngine(Engine):
         self.refuse_unsupported(program)
         program.check_legal()
         segments = segments_of(program.instructions, _kept(program), self._heaviest)
-        return _compiled(program, segments, self._iterations or _suitable(_between(segments)), self._heaviest, told)
+        iterations = self._iterations or _suitable(_between(segments), guessed_seconds(program))
+        return _compiled(program, segments, iterations, self._heaviest, told)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
         return executable.run(job, first, count)
@@ -200,8 +202,10 @@ class JaxEngine(Engine):
         return self._threads
 
 
-def _suitable(each: int) -> int:
-    return max(SMALLEST_RUN, min(LARGEST_CHUNK * CANONICAL_BLOCK, _power_of_two(MOST_MEMORY // max(1, each))))
+def _suitable(each: int, seconds: float) -> int:
+    """For iterations that take so many bytes, and about so many seconds: all are carried out before progress can move."""
+    fitting = min(MOST_MEMORY // max(1, each), int(LONG / seconds))
+    return max(SMALLEST_RUN, min(LARGEST_CHUNK * CANONICAL_BLOCK, _power_of_two(fitting)))
 
 
 def _power_of_two(number: int) -> int:

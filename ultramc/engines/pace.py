@@ -16,9 +16,9 @@ from ultramc.program import Instruction, Program
 
 LONG = 1.0  # seconds that a chunk may take, as far as can be told before
 TOO_LONG = 1.5  # seconds after which chunks get shorter: progress moves every two, and a machine may be busy
-FIRST = 0.5  # seconds for the first chunk, of which only a guess is known
+FIRST = 0.25  # seconds for the first chunk, of which only a guess is known
 GUESS = 1.5e-9  # seconds for an element of an instruction, measured on the NumPy engine (portfolio of benchmarks/models.py)
-SLOW = {"scalar_call": 3_000}  # how many elements of other instructions take as long as one of these
+SLOW = {"scalar_call": 200_000}  # how many elements take as long as one of these: YIELD 0.3 ms, others far less
 SLOW_INVERSE = 700
 STEPS_OF_REPEAT = 20  # its limit is rarely reached
 
@@ -33,10 +33,10 @@ class Pace:
     is_fixed: bool = False
 
     @classmethod
-    def of(cls, program: Program, largest: int, fewest: int = 1) -> Pace:
-        """Begins with what a guess says is short."""
+    def of(cls, guess: float, largest: int, fewest: int = 1) -> Pace:
+        """Begins with what is short if an iteration takes `guess` seconds."""
         pace = cls(largest, largest, fewest)
-        pace.size = pace._whole(FIRST / guessed_seconds(program))
+        pace.size = pace._whole(FIRST / guess)
         return pace
 
     @classmethod
