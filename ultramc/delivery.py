@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from ultramc.progress import PHASES, ErrorInfo, Kind, ProgressEvent, RunState
 
@@ -98,7 +98,9 @@ class Tracker:
             self._rate.begin(now, position.done)
         if position.done > before.done:
             self._rate.advance(now)
-        self._moved, self.is_news = now, True
+        if evolve(position, phase_total=before.phase_total) != before:  # to know better how much there is, is no advance
+            self._moved = now
+        self.is_news = True
 
     def end(self, state: RunState, error: ErrorInfo | None = None, message: str | None = None) -> ProgressEvent:
         return self._entered(state, error, message)

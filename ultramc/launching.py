@@ -140,7 +140,7 @@ class Launch:
         done = self.feed.position.done
         ended = self._error or SimulationCancelled(f"cancelled after all of {done:,} iterations", self._result)
         if isinstance(error, KeyboardInterrupt):
-            raise SimulationInterrupted(str(ended), self._part()) from ended
+            raise SimulationInterrupted(str(ended), self._part()) from (None if isinstance(ended, SimulationCancelled) else ended)
         raise error from ended
 
 

@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 
 logging.getLogger("ultramc").addHandler(logging.NullHandler())
 
-_line = structlog.processors.KeyValueRenderer(key_order=["event"])
+_line = structlog.processors.KeyValueRenderer(key_order=["event", "run_id"], drop_missing=True)
 
 
 def _with_traceback(logger: Any, name: str, event: EventDict) -> tuple[tuple[str], dict[str, Any]]:

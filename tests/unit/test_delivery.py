@@ -169,6 +169,13 @@ class TestNumbers:
         feed.end(mc.RunState.FAILED)
         assert (feed.last.seq, feed.last.idle_s) == (1, 1.0)
 
+    def test_to_know_better_how_much_there_is_is_news_and_no_advance(self, feed_of, clock):
+        feed = feed_of(interval=0)
+        feed.begin()
+        clock.pass_(1)
+        feed.move(Position("check", 0, 5))
+        assert (feed.last.phase_total, feed.last.idle_s) == (5, 1.0)
+
     def test_rate_and_time_left(self, feed_of, clock):
         """Of the sampling alone, once there are two advances and a second; what is left shrinks while nothing moves."""
         feed = feed_of(interval=0)

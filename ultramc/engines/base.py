@@ -141,22 +141,23 @@ def execute(
     engine: Engine, executable: Executable, job: Job, pace: Pace, receive: Callable[[Chunk], None], stop: Callable[[], bool]
 ) -> None:
     """Run all chunks on the engine's threads; `receive` is called here, in the order of the chunks. `stop` ends the run early."""
-    pending: deque[Future[tuple[Chunk, float]]] = deque()
+    pending: deque[Future[tuple[Chunk, float] | None]] = deque()
     begun = 0
     with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
         try:
             while True:
                 while begun < job.iterations and len(pending) < 2 * engine.threads and not stop():
                     count = pace.next(begun, job.iterations)
-                    pending.append(pool.submit(_timed, engine, executable, job, begun, count))
+                    pending.append(pool.submit(_timed, engine, executable, job, begun, count, stop))
                     begun += count
-                if stop():
-                    _forget_those_not_begun(pending)
                 if not pending:
                     return
                 wait(pending, return_when=FIRST_COMPLETED)
                 while pending and pending[0].done():
-                    chunk, seconds = pending.popleft().result()
+                    answer = pending.popleft().result()
+                    if answer is None:
+                        return
+                    chunk, seconds = answer
                     pace.took(chunk.count, seconds)
                     receive(chunk)
         finally:
@@ -164,15 +165,14 @@ def execute(
                 future.cancel()
 
 
-def _timed(engine: Engine, executable: Executable, job: Job, first: int, count: int) -> tuple[Chunk, float]:
+def _timed(
+    engine: Engine, executable: Executable, job: Job, first: int, count: int, stop: Callable[[], bool]
+) -> tuple[Chunk, float] | None:
+    """A chunk and its seconds; None where the run was stopped while the chunk waited for a thread."""
+    if stop():
+        return None
     begun = time.perf_counter()
     return engine.run(executable, job, first, count), time.perf_counter() - begun
-
-
-def _forget_those_not_begun(pending: deque[Future[Any]]) -> None:
-    """From the last on: what is left has no gaps, since chunks begin in their order."""
-    while pending and pending[-1].cancel():
-        pending.pop()
 
 
 @frozen
