@@ -96,19 +96,19 @@ class Launch:
     def _carry_out(self) -> None:
         bind_contextvars(run_id=self.feed.run_id)
         begun = time.monotonic()
+        state, error, message = RunState.COMPLETED, None, None
         try:
             self._result = self._work(Stages(self.feed, self.token))
-        except SimulationCancelled as error:
-            self._error = error
-            log.info("run cancelled", reason=self.token.reason, iterations=self.feed.position.done)
-            self.feed.end(RunState.CANCELLED, message=str(error))
-        except BaseException as error:  # whatever it is, whoever waits must learn of it
-            self._error = error
-            log.error("run failed", error=str(ErrorInfo.of(error)), iterations=self.feed.position.done)
-            self.feed.end(RunState.FAILED, ErrorInfo.of(error))
-        else:
-            log.info("run completed", iterations=self._result.iterations, seconds=time.monotonic() - begun)
-            self.feed.end(RunState.COMPLETED)
+        except SimulationCancelled as cancelled:
+            self._error, state, message = cancelled, RunState.CANCELLED, str(cancelled)
+        except BaseException as failure:  # whatever it is, whoever waits must learn of it
+            self._error, state, error = failure, RunState.FAILED, ErrorInfo.of(failure)
+        try:
+            told = {"error": str(error)} if error else {"reason": self.token.reason} if message else {}
+            iterations, elapsed = self.feed.position.done, round(time.monotonic() - begun, 3)
+            (log.error if error else log.info)(f"run {state}", **told, iterations=iterations, seconds=elapsed)
+        finally:
+            self.feed.end(state, error, message)
 
     def outcome(self) -> Result:
         """Once it has ended. Raises what the run raised; CallbackError for a callback's error, where they are strict."""

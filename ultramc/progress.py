@@ -47,10 +47,18 @@ class ErrorInfo:
         if frames:
             frame, line = frames[-1]
             where = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}, line {line}"
-        return cls(type(error).__name__, str(error), where)
+        return cls(type(error).__name__, _text(error), where)
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
+
+
+def _text(error: BaseException) -> str:
+    """Whoever waits for an error must not wait in vain because it cannot be shown."""
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its text cannot be had: {type(failure).__name__})"
 
 
 @frozen(kw_only=True)

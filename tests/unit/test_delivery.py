@@ -183,15 +183,15 @@ class TestNumbers:
         clock.pass_(100)
         feed.move(sampled(0))
         rates = []
-        for done in (100, 200, 300):
-            clock.pass_(0.5)
+        for done in (50, 100, 150, 200, 250):
+            clock.pass_(0.25)
             feed.move(sampled(done))
             rates.append((feed.last.rate, feed.last.eta_s))
-        assert rates == [(None, None), (200.0, 4.0), (200.0, 3.5)]
+        assert rates == [(None, None)] * 3 + [(200.0, 4.0), (200.0, 3.75)]
         clock.pass_(2)
         mailbox = feed.subscribe(after=feed.last.seq)
         (beat,) = taken(feed, mailbox)
-        assert (beat.kind, beat.rate, beat.eta_s) == ("heartbeat", 200.0, 1.5)
+        assert (beat.kind, beat.rate, beat.eta_s) == ("heartbeat", 200.0, 1.75)
         clock.pass_(2)
         assert taken(feed, mailbox)[0].eta_s == 0.0
 

@@ -146,7 +146,7 @@ def execute(
     with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
         try:
             while True:
-                while begun < job.iterations and len(pending) < 2 * engine.threads and not stop():
+                while begun < job.iterations and len(pending) < 2 * engine.threads:
                     count = pace.next(begun, job.iterations)
                     pending.append(pool.submit(_timed, engine, executable, job, begun, count, stop))
                     begun += count
