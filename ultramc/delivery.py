@@ -188,10 +188,6 @@ class Mailbox:
         return self._events.popleft() if self._events else None
 
     @property
-    def is_empty(self) -> bool:
-        return not self._events
-
-    @property
     def is_full(self) -> bool:
         return self.lossless and len(self._events) >= ROOM
 

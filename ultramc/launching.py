@@ -91,7 +91,12 @@ class Launch:
         """The first event comes before any work. Once begun, a run stays so."""
         if self.feed.last is None:
             self.feed.begin()
-            self._thread.start()
+            try:
+                self._thread.start()
+            except BaseException as error:  # "can't start new thread": nobody must wait for it
+                self._error = error
+                self.feed.end(RunState.FAILED, ErrorInfo.of(error))
+                raise
 
     def _carry_out(self) -> None:
         bind_contextvars(run_id=self.feed.run_id)
@@ -112,7 +117,7 @@ class Launch:
 
     def outcome(self) -> Result:
         """Once it has ended. Raises what the run raised; CallbackError for a callback's error, where they are strict."""
-        self._thread.join()
+        self._join()
         error, failed = self._error, self.listeners.errors
         if self.listeners.strict and failed and (error is None or isinstance(error, SimulationCancelled)):
             raise CallbackError(f"a progress callback failed: {ErrorInfo.of(failed[0])}", self._part()) from failed[0]
@@ -121,6 +126,10 @@ class Launch:
         for name in {"result", "run"} & vars(error).keys():
             setattr(error, name, self._marked(getattr(error, name)))
         raise error
+
+    def _join(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _part(self) -> Any:
         """The result, or as much of it as there is."""
@@ -136,12 +145,12 @@ class Launch:
 
     def raise_interrupted(self, error: BaseException) -> NoReturn:
         """Once it has ended: what ended the wait, Ctrl-C or another, with the partial result in its cause."""
-        self._thread.join()
+        self._join()
         done = self.feed.position.done
         ended = self._error or SimulationCancelled(f"cancelled after all of {done:,} iterations", self._result)
         if isinstance(error, KeyboardInterrupt):
             raise SimulationInterrupted(str(ended), self._part()) from (None if isinstance(ended, SimulationCancelled) else ended)
-        raise error from ended
+        raise error from (None if error is ended else ended)
 
 
 def attend(launch: Launch) -> None:
@@ -176,7 +185,11 @@ class RunHandle:
         self._failure: BaseException | None = None
         self._dispatcher = threading.Thread(target=self._dispatch, name=f"ultramc callbacks {launch.feed.run_id}", daemon=True)
         launch.begin()
-        self._dispatcher.start()
+        try:
+            self._dispatcher.start()
+        except BaseException as error:
+            launch.interrupt(error)
+            raise
 
     def _dispatch(self) -> None:
         try:

@@ -1,11 +1,14 @@
 """A run on its thread: the moments that no test of a whole run can hit for sure."""
 
+import threading
+import time
+
 import pytest
 from workbooks import workbook
 
 import ultramc as mc
 from ultramc.delivery import Feed, Position, Tracker
-from ultramc.launching import Launch, Stages, attend
+from ultramc.launching import Launch, RunHandle, Stages, attend
 from ultramc.listening import Listeners
 from ultramc.testing import Recorder
 
@@ -73,3 +76,29 @@ def test_an_error_that_cannot_be_shown_ends_the_run_all_the_same():
     assert (launch.feed.state, launch.feed.last.error.message) == ("failed", "(its text cannot be had: ValueError)")
     with pytest.raises(Unspeakable):
         launch.outcome()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_threads_that_cannot_be_started(monkeypatch, result, number):
+    """Nobody waits for the run's own, the first; without that of a handle, the second, the run is cancelled."""
+    started, start = [], threading.Thread.start
+
+    def full(thread):
+        started.append(thread)
+        if len(started) == number + 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def work(stages):
+        while not stages.token.cancelled:
+            time.sleep(0.001)
+        return result
+
+    seen = Recorder()
+    launch = launch_of(work, seen)
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        RunHandle(launch) if number else attend(launch)
+    if number:
+        attend(launch)
+    assert [event.state for event in seen if event.kind == "state"] == ["running", "completed" if number else "failed"]
