@@ -25,11 +25,15 @@ class Model:
     by_hand: Callable[[int], list[np.ndarray]]  # iterations → samples of the outputs, each (iterations,) or (iterations, cells)
 
 
+def key(sheet: str) -> np.ndarray:
+    """Of the draws of its cells."""
+    return np.array([SEED, int.from_bytes(blake2b(sheet.lower().encode(), digest_size=8).digest(), "little")], dtype=np.uint64)
+
+
 def uniforms(sheet: str, row: int, column: int, count: int) -> np.ndarray:
     """The draws of one cell: the five lines of docs/sampling.md."""
-    key = np.array([SEED, int.from_bytes(blake2b(sheet.lower().encode(), digest_size=8).digest(), "little")], dtype=np.uint64)
     counter = np.array([0, row, column, 0], dtype=np.uint64)
-    raw = np.random.Philox(key=key, counter=counter).random_raw(count)
+    raw = np.random.Philox(key=key(sheet), counter=counter).random_raw(count)
     return ((raw >> 12) + 0.5) * 2.0**-52
 
 
@@ -129,13 +133,16 @@ def roll_forward(*, unrolled: bool = False) -> Model:
     return Model(simulation, by_hand)
 
 
+CASH_FLOW_LAWS = (mc.Triangular(800, 1000, 1300), mc.Normal(12, 1), mc.Uniform(6, 8), mc.Normal(0.03, 0.01))  # of B1 to B4
+
+
 def cash_flow(*, unrolled: bool = False) -> Model:
     """Twenty formulas: five years of volume × margin less fixed cost, discounted."""
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "Model"
-    laws = volumes, prices, costs, trend = mc.Triangular(800, 1000, 1300), mc.Normal(12, 1), mc.Uniform(6, 8), mc.Normal(0.03, 0.01)
-    for row, law in enumerate(laws, 1):
+    volumes, prices, costs, trend = CASH_FLOW_LAWS
+    for row, law in enumerate(CASH_FLOW_LAWS, 1):
         sheet.cell(row, 2, law.mean)
     for year in range(5):
         column, before = get_column_letter(year + 2), get_column_letter(year + 1)
@@ -144,7 +151,7 @@ def cash_flow(*, unrolled: bool = False) -> Model:
         sheet[f"{column}12"] = f"={column}11-1500"
         sheet[f"{column}13"] = f"={column}12/1.1^{year + 1}"
     sheet["B15"] = "=SUM(B13:F13)-8000"
-    inputs = {f"Model!B{row}": law for row, law in enumerate(laws, 1)}
+    inputs = {f"Model!B{row}": law for row, law in enumerate(CASH_FLOW_LAWS, 1)}
     simulation = mc.Simulation(saved(book), inputs=inputs, outputs=["Model!B15"], unrolled=unrolled)
 
     def by_hand(count: int) -> list[np.ndarray]:
@@ -174,13 +181,23 @@ PORTFOLIO_COLUMNS = (
 )
 
 
+def policies(rows: int) -> tuple[list[int], list[float]]:
+    """Class, from 1, and sum insured of each."""
+    return [1 + row % CLASSES for row in range(rows)], [1000.0 * (1 + row % 17) for row in range(rows)]
+
+
+def premiums(rows: int) -> np.ndarray:
+    """Of each policy, the sum insured times the rate of its class."""
+    classes, sums = policies(rows)
+    return np.array(sums) * np.array(RATES)[np.array(classes) - 1]
+
+
 def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
     """A portfolio of policies, one a row: a draw, two lookups, the result; then results by class and their total."""
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "Portfolio"
-    classes = [1 + row % CLASSES for row in range(rows)]
-    sums = [1000.0 * (1 + row % 17) for row in range(rows)]
+    classes, sums = policies(rows)
     sheet.append(["class", "sum", *(name for name, _ in PORTFOLIO_COLUMNS)])
     for row, given in enumerate(zip(classes, sums, strict=True), 2):
         sheet.append([*given, *(formula.format(row=row) for _, formula in PORTFOLIO_COLUMNS)])
@@ -195,7 +212,7 @@ def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
     simulation = mc.Simulation(saved(book), outputs=["Portfolio!S2:S9", "Portfolio!S10"], unrolled=unrolled)
 
     code, insured = np.array(classes) - 1, np.array(sums)[:, None]
-    premium = insured * np.array(RATES)[code][:, None]
+    premium = premiums(rows)[:, None]
     limits, shares = (np.array(column) for column in zip(*BANDS, strict=True))
     membership = (np.arange(CLASSES)[:, None] == code).astype(float)
 

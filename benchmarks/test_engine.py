@@ -11,6 +11,7 @@ import pytest
 from models import SEED, Model, cash_flow, portfolio, roll_forward
 
 from ultramc.engines.base import Engine
+from ultramc.engines.on_cupy import CupyEngine
 from ultramc.engines.on_jax import JaxEngine
 from ultramc.engines.on_native import NativeEngine
 from ultramc.engines.on_numpy import NumPyEngine
@@ -30,6 +31,7 @@ ENGINES = {
     "native": NativeEngine(),
     "native, one thread": NativeEngine(threads=1),
     "jax": JaxEngine(),
+    **({"cupy": CupyEngine()} if CupyEngine().availability().available else {}),  # the header says where it is not
 }
 ONE_BY_ONE = ("roll-forward", "cash flow", "portfolio of 500 rows")  # one by one, 5,000 rows would take minutes
 

@@ -80,7 +80,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--iterations", type=int, metavar="N", help="needed where the workbook stores no number")
     _output_option(parser)
     parser.add_argument("--seed", type=int, help="0 ≤ seed < 2^64; that of the workbook, else drawn and shown, if left out")
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--engine", default="auto", help="a name; left out, numpy, or native for a long run where it works")
     parser.add_argument("--sampling", help="random, antithetic, latin_hypercube or sobol; that of the workbook, else random, if left out")
     parser.add_argument(
         "--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's"

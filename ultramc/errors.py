@@ -23,6 +23,7 @@ UltramcError
     ├─ EngineUnavailable    (+ImportError)          what to install
     ├─ UnsupportedOp        (+NotImplementedError)  cell, function, engines that can
     ├─ EngineValidationError (+RuntimeError)        ├─ GPUValidationError
+    ├─ DeviceError          (+RuntimeError)         the GPU failed; what to do
     └─ MemoryLimitExceeded  (+MemoryError)          bytes needed, bytes allowed, next step
 """
 
@@ -181,6 +182,10 @@ class EngineValidationError(EngineError, RuntimeError):
 
 class GPUValidationError(EngineValidationError):
     """The message begins "GPU validation failed – simulation not executed"."""
+
+
+class DeviceError(EngineError, RuntimeError):
+    """The device of an engine failed while it was used; nothing of the run is kept."""
 
 
 class MemoryLimitExceeded(EngineError, MemoryError):

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a result carries beside its samples and warnings, as plain JSON values.
-PLAIN = ("state", "iterations", "engine", "seed", "sampling", "elapsed", "workbook", "workbook_sha256", "check", "validation", "versions")
+PLAIN = (
+    *("state", "iterations", "engine", "engine_reason", "seed", "sampling", "elapsed"),
+    *("workbook", "workbook_sha256", "check", "validation", "versions"),
+)
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 NOT_A_NUMBER = "not a number"  # a NaN whose tag says number
 MOST_CORRELATED = 10_000_000  # iterations (10,000 at least) times cells squared whose correlations a repr works out: a second at most
@@ -432,6 +435,7 @@ class Result(Shown):
     validation: str = ""  # how the engine was compared with NumPy before the run
     versions: dict[str, str] = Factory(dict)
     groups: tuple[Group, ...] = ()
+    engine_reason: str = ""  # why engine="auto" chose it; empty where it was asked for
     callback_errors: tuple[ErrorInfo, ...] = ()  # of progress callbacks, which were then called no more
 
     def __getitem__(self, key: Label) -> Output:
@@ -529,6 +533,7 @@ class Result(Shown):
                 *_remarks(self.outputs.values()),
                 f"{counted(len(dict(self.inputs.flat())), 'uncertain input')}",
                 *self._correlated(),
+                *([f"engine: {self.engine_reason}"] if self.engine_reason else ()),
                 *([f"check: {self.check}"] if self.check else ()),
                 *([f"validation: {self.validation}"] if self.validation else ()),
                 *(f"warning: {warning}" for warning in self.warnings),

@@ -14,12 +14,12 @@ from attrs import frozen
 from ultramc import reference
 from ultramc.engines.base import Chunk, Engine, Executable, Job, execute
 from ultramc.engines.pace import Pace
-from ultramc.errors import EngineValidationError, RunError, SimulationCancelled, SimulationInterrupted
+from ultramc.errors import RunError, SimulationCancelled, SimulationInterrupted
 from ultramc.launching import Stages, because
 from ultramc.program import HIDDEN, Slot
 from ultramc.results import Column, Input, Output, Result
 from ultramc.tolerance import Tolerance
-from ultramc.validation import Validation
+from ultramc.validation import Validation, failure, strata_agree
 from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 class Request:
     """What is asked of a run, checked as far as it can be before any work.
 
-    `chunk`: iterations computed at once, None for what suits the engine; `memory`: bytes that the engine may take.
+    `engine`: None for one that is chosen. `chunk`: iterations computed at once, None for what suits the engine. `memory`: bytes that
+    the engine may take.
     """
 
-    engine: Engine
+    engine: Engine | None
     job: Job
     check: str
     validation: Validation | None
@@ -46,13 +47,16 @@ class Request:
 class Run:
     """One run: where its samples go, and what becomes of it."""
 
-    def __init__(self, simulation: Simulation, engine: Engine, asked: Request, checked: str, validated: str, stages: Stages) -> None:
+    def __init__(
+        self, simulation: Simulation, engine: Engine, reason: str, asked: Request, checked: str, validated: str, stages: Stages
+    ) -> None:
         self.simulation = simulation
         self.engine = engine
         self.job = asked.job
         self.on_error = asked.on_error
         self.checked = checked
         self.validated = validated
+        self.engine_reason = reason
         self.stages = stages
         self.done = 0
         self.started = time.perf_counter()
@@ -93,8 +97,8 @@ class Run:
         unsound = ~np.isfinite(samples) if tags is None else ~np.isfinite(samples) & (tags < FIRST_ERROR)
         if unsound.any():
             cell, iteration = np.argwhere(unsound)[0]
-            raise EngineValidationError(
-                f"engine {self.engine.name!r} gave {samples[cell, iteration]} as a number "
+            raise self.engine.invalid(
+                f"{failure(self.engine)}: it gave {samples[cell, iteration]} as a number "
                 f"in iteration {chunk.first + iteration} of {slot.cells}"
             )
         if tags is not None and self.on_error == "raise" and not slot.label.startswith(HIDDEN) and (tags >= FIRST_ERROR).any():
@@ -106,10 +110,20 @@ class Run:
             )
 
     def confirm(self, tolerance: Tolerance, crossed: Collection[int]) -> None:
-        """Eight iterations again by the reference interpreter, the first that failed among them; those that are known to differ are not."""
+        """Eight iterations again by the reference interpreter, the first that failed among them, but not those that are known to differ."""
         iterations = [iteration for iteration in self._to_confirm() if iteration not in crossed]
         program = self.simulation.compiled.program
         reference.confirm(program, self.job, iterations, self.samples, self.tags, self.engine.name, tolerance)
+        if self.engine.strata:
+            numpy = self.simulation._engine("numpy")
+            executable = self.simulation.executable(numpy)
+            strata_agree((self.engine, numpy), executable, program, self.job, self._kept, tolerance)
+
+    def _kept(self, first: int, count: int) -> Chunk:
+        """Iterations as the engine gave them."""
+        place, slots = slice(first, first + count), self.simulation.compiled.program.outputs
+        tags = (None if isinstance(slot.tag, int) else self.tags[slot.label][:, place] for slot in slots)
+        return Chunk(first, count, tuple(self.samples[slot.label][:, place] for slot in slots), tuple(tags))
 
     def _to_confirm(self) -> list[int]:
         failed = [int(np.argmax((tags >= FIRST_ERROR).any(axis=0))) for tags in self.tags.values() if (tags >= FIRST_ERROR).any()]
@@ -125,6 +139,7 @@ class Run:
             state=state,
             iterations=done,
             engine=self.engine.name,
+            engine_reason=self.engine_reason,
             seed=self.job.seed,
             sampling=self.job.sampling.name,
             elapsed=time.perf_counter() - self.started,

@@ -34,7 +34,7 @@ from ultramc.delivery import Tracker
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
-from ultramc.engines import registry
+from ultramc.engines import choice, registry
 from ultramc.engines.base import Engine, Executable, Job, Steps, fitted, ignored
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.engines.pace import Pace, guessed_seconds
@@ -142,6 +142,7 @@ class Simulation:
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
+        `engine`: a name, an `Engine`, or "auto": NumPy, or native code for a long run where it works; `Result.engine_reason` says why.
         `iterations`, `seed` and `sampling` are those that the author of the workbook stored, where they are None. `seed`:
         0 ≤ seed < 2^64; else one is drawn and recorded. `sampling`: "random", "antithetic", "latin_hypercube", "sobol", or
         an object such as `LatinHypercube(replicates=10)`. `check`: what to do where the recalculated base case differs
@@ -249,17 +250,18 @@ class Simulation:
 
     def _carry_out(self, asked: Request, stages: Stages) -> Result:
         """The stages of a run, one after the other."""
-        job = asked.job
-        log.info("run started", workbook=self.workbook.file_name, engine=asked.engine.name, iterations=job.iterations, seed=job.seed)
+        job, (preferred, reason) = asked.job, self._chosen(asked)
+        what = {"workbook": self.workbook.file_name, "engine": preferred.name, "engine_reason": reason, "iterations": job.iterations}
+        log.info("run started", **what, seed=job.seed)
         with stages.stage("check"):
             checked = self._checked(asked.check)
         with stages.stage("compile") as told:
-            self.executable(asked.engine, told=told)
+            self.executable(preferred, told=told)
         with stages.stage("validate"):
-            engine, agreed = self._validated(asked.engine, job, asked.validation, asked.on_invalid)
+            engine, agreed = self._validated(preferred, job, asked.validation, asked.on_invalid)
             executable, pace = self._fitted(engine, asked)
         with stages.stage("sample", job.iterations):
-            run = Run(self, engine, asked, checked, str(agreed), stages)
+            run = Run(self, engine, reason, asked, checked, str(agreed), stages)
             run.execute(executable, pace)
         with stages.stage("summarise"):
             if asked.validation is not None:
@@ -423,7 +425,7 @@ class Simulation:
         refuse_until(until)
         job = self._run_job(iterations, seed, sampling)
         return Request(
-            engine=self._engine(engine),
+            engine=None if engine == choice.AUTO else self._engine(engine),
             job=job,
             check=check,
             validation=Validation() if validate is True else validate or None,
@@ -483,6 +485,13 @@ class Simulation:
             f"Look at them below; pass check='warn' to run all the same.\n{report!r}",
             report,
         )
+
+    def _chosen(self, asked: Request) -> tuple[Engine, str]:
+        """The engine that is asked for, or chosen where none is, and then the reason."""
+        if asked.engine is not None:
+            return asked.engine, ""
+        made = choice.chosen(self.compiled.program, asked.job.iterations)
+        return self._engine(made.engine), made.reason
 
     def _engine(self, choice: str | Engine) -> Engine:
         """An engine by name is made once, so that what it has compiled serves the next run too."""

@@ -23,6 +23,7 @@ from ultramc.values import ERROR_NAMES, FIRST_ERROR, Kind, number_text, to_json
 
 FORMAT = "ultramc result"
 VERSION = 1
+ADDED = {"groups": (), "engine_reason": ""}  # which files of this version may lack
 
 # What broken bytes make of the zip, NumPy and JSON readers, and what strange values make of our own code.
 _UNREADABLE = (
@@ -135,7 +136,7 @@ def _refuse_compressed(stream: IO[bytes]) -> None:
 
 
 def _restored(archive: Mapping[str, NDArray[Any]]) -> Result:
-    metadata = json.loads(archive["metadata"].tobytes())
+    metadata = ADDED | json.loads(archive["metadata"].tobytes())
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
     if metadata.get("version") != VERSION:
@@ -143,7 +144,7 @@ def _restored(archive: Mapping[str, NDArray[Any]]) -> Result:
     inputs = {entry["key"]: Input(column, distribution=entry["distribution"]) for entry, column in _columns(metadata, "inputs", archive)}
     outputs = {entry["key"]: Output(column, inputs=inputs) for entry, column in _columns(metadata, "outputs", archive)}
     plain = {name: metadata[name] for name in PLAIN}
-    groups = tuple(map(_group, metadata.get("groups", ())))
+    groups = tuple(map(_group, metadata["groups"]))
     return Result(**plain, warnings=tuple(metadata["warnings"]), inputs=inputs, outputs=outputs, groups=groups)
 
 

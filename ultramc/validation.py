@@ -24,6 +24,7 @@ from ultramc.tolerance import Tolerance, root_mean_square
 from ultramc.values import FIRST_ERROR
 
 MOST_CROSSINGS = 4 / CANONICAL_BLOCK  # of the iterations compared
+STRATUM = 64  # iterations
 
 
 @frozen
@@ -92,32 +93,59 @@ def agreement(
     engines: tuple[Engine, Engine], executable_of: Callable[[Engine], Executable], program: Program, job: Job, how: Validation
 ) -> Agreement:
     """Compare the first engine with the second, which is NumPy. Raises EngineValidationError, for a GPU its subclass."""
-    engine, numpy = engines
     count = min(how.iterations, job.iterations)
     found, wanted = (each.run(executable_of(each), job, 0, count) for each in engines)
+    return _compared_runs(engines, program, job, (found, wanted), how.tolerance)
+
+
+def strata_agree(
+    engines: tuple[Engine, Engine],
+    executable: Executable,
+    program: Program,
+    job: Job,
+    kept: Callable[[int, int], Chunk],
+    tolerance: Tolerance,
+) -> None:
+    """Stretches of a run that the first engine carried out, `kept(first, count)`, against the second. Raises as `agreement` does."""
+    count = min(STRATUM, job.iterations)
+    strata = engines[0].strata
+    for first in sorted({(job.iterations - count) * number // max(1, strata - 1) for number in range(strata)}):
+        _compared_runs(engines, program, job, (kept(first, count), engines[1].run(executable, job, first, count)), tolerance)
+
+
+def _compared_runs(
+    engines: tuple[Engine, Engine], program: Program, job: Job, chunks: tuple[Chunk, Chunk], tolerance: Tolerance
+) -> Agreement:
+    (engine, numpy), (found, wanted) = engines, chunks
     statistics = _statistics(program.outputs, engine.name, found, wanted)
-    parted, largest = _parted(program.outputs, found, wanted, how.tolerance)
+    parted, largest = _parted(program.outputs, found, wanted, tolerance)
     crossings = []
-    too_many = len(parted) > math.ceil(MOST_CROSSINGS * count)
-    for iteration in parted[:1] if too_many else parted:
-        divergence = first_divergence(program, (numpy, engine), job, iteration, how.tolerance)
+    too_many = len(parted) > math.ceil(MOST_CROSSINGS * wanted.count)
+    for number in parted[:1] if too_many else parted:
+        iteration = wanted.first + number
+        divergence = first_divergence(program, (numpy, engine), job, iteration, tolerance)
         if too_many or divergence is None or not divergence.is_crossing:
-            what = _described(program.outputs, found, wanted, how.tolerance, iteration, engine.name)
+            what = _described(program.outputs, found, wanted, tolerance, number, engine.name)
             where = f"it first differs at {divergence.cell} ({divergence.op})" if divergence else "no single instruction differs"
-            raise _failed(engine, f"{what}; {where}; {len(parted):,} of {count:,} iterations differ", statistics)
+            raise _failed(engine, f"{what}; {where}; {len(parted):,} of {wanted.count:,} iterations differ", statistics)
         crossings.append(divergence.at(iteration))
-    return Agreement.of(engine.name, count, largest, crossings)
+    return Agreement.of(engine.name, wanted.count, largest, crossings)
+
+
+def failure(engine: Engine) -> str:
+    """How the message begins when an engine turns out to be wrong."""
+    begin = "GPU" if issubclass(engine.invalid, GPUValidationError) else f"engine {engine.name!r}:"
+    return f"{begin} validation failed – simulation not executed"
 
 
 def _failed(engine: Engine, what: str, statistics: Mapping[str, Sequence[Statistics]]) -> EngineValidationError:
-    begin = "GPU" if issubclass(engine.invalid, GPUValidationError) else f"engine {engine.name!r}:"
     compared = [
         f"{label} on {name}: {one}" for label, both in statistics.items() for name, one in zip((engine.name, "numpy"), both, strict=True)
     ]
     return engine.invalid(
         "\n".join(
             (
-                f"{begin} validation failed – simulation not executed: {what}",
+                f"{failure(engine)}: {what}",
                 *compared[:20],
                 "pass on_invalid='numpy' to run on NumPy instead, validate=mc.Validation(rtol=…, atol=…) to allow more, or report it",
             )
@@ -164,14 +192,14 @@ def _compared(found: Chunk, wanted: Chunk, number: int, tolerance: Tolerance) ->
     return same, np.where(np.isfinite(sizes), sizes, 0.0)
 
 
-def _described(slots: Sequence[Slot], found: Chunk, wanted: Chunk, tolerance: Tolerance, iteration: int, engine: str) -> str:
-    """The first output that differs in an iteration."""
-    for number, slot in enumerate(slots):
-        same, _ = _compared(found, wanted, number, tolerance)
-        if not same[:, iteration].all():
-            cell = int(np.argmin(same[:, iteration]))
-            one, other = (_value(chunk, number, cell, iteration) for chunk in (found, wanted))
-            return f"{slot.label.removeprefix(HIDDEN)} is {one} on {engine} and {other} on NumPy in iteration {iteration}"
+def _described(slots: Sequence[Slot], found: Chunk, wanted: Chunk, tolerance: Tolerance, number: int, engine: str) -> str:
+    """The first output that differs in iteration `number` of the chunks."""
+    for place, slot in enumerate(slots):
+        same, _ = _compared(found, wanted, place, tolerance)
+        if not same[:, number].all():
+            cell = int(np.argmin(same[:, number]))
+            one, other = (_value(chunk, place, cell, number) for chunk in (found, wanted))
+            return f"{slot.label.removeprefix(HIDDEN)} is {one} on {engine} and {other} on NumPy in iteration {wanted.first + number}"
     raise AssertionError("an iteration that differs has an output that differs")
 
 

@@ -244,6 +244,18 @@ class SharesItsScratch(Faithful):
         return evolve(self.inner.run(executable, job, self.first, count), first=first)
 
 
+class LosesItsWayInLongPrograms(Faithful):
+    """As one would that keeps too few values at hand."""
+
+    def compile(self, program):
+        return program, super().compile(program)
+
+    def run(self, executable, *arguments):
+        program, plan = executable
+        chunk = super().run(plan, *arguments)
+        return with_payloads(chunk, lambda x: x + 1) if len(program.instructions) > 100 else chunk
+
+
 class HasNoThreads(Faithful):
     @property
     def threads(self):
@@ -280,6 +292,9 @@ WRONG = [
     (IgnoresTags, "agrees: first_error, each with each"),
     (DropsTags, "agrees: first_error, each with each"),
     (RunsHalf, "runs_every_iteration"),
+    (LosesItsWayInLongPrograms, "simulates: project"),
+    (DropsTags, "simulates: errors and text"),
+    (DrawsOffByOne, "simulates: generated 3"),
     (SaysThatItRanHalf, "runs_every_iteration"),
     (SlipsAfterTheFirstBlock, "agrees_on_a_model"),
     (RefusesAtRun, "agrees: tanh, special values"),

@@ -190,6 +190,19 @@ def test_runs_in_several_threads():
     assert all(np.array_equal(samples, want) for samples in found)
 
 
+def test_other_fixed_values_need_no_other_executable():
+    cells = {"A1": 100, "A2": 0.04, "B1": "=A1*(1+$A$2)", "C1": "=B1*(1+$A$2)-3", "D1": "=C1*(1+$A$2)-7"}
+    rates = (0.02, 0.05)
+    simulations = [mc.Simulation(workbook(cells), inputs={"A1": mc.Normal(100, 7), "A2": rate}, outputs=["D1"]) for rate in rates]
+    engine = JaxEngine(iterations=64)
+    one, other = (engine.compile(simulation.compiled.program) for simulation in simulations)
+    assert [part.function for part in one.parts] == [part.function for part in other.parts]
+    results = [simulation.run(64, seed=SEED, engine=engine)["D1"].samples for simulation in simulations]
+    for simulation, result in zip(simulations, results, strict=True):
+        np.testing.assert_allclose(result, simulation.run(64, seed=SEED)["D1"].samples, rtol=1e-12)
+    assert not np.allclose(*results)
+
+
 def test_what_jax_lacks_is_refused_with_the_reason():
     simulation = mc.Simulation(workbook_of("=BETA.DIST(A1,2,3,TRUE)"), inputs={"A1": mc.Uniform(0.1, 0.9)}, outputs=["B1"])
     with pytest.raises(mc.UnsupportedOp, match=r"Sheet!B1: engine 'jax' has no op 'beta_i' \(JAX's ends .*engines that have it: numpy"):

@@ -15,10 +15,10 @@ from random_workbooks import agree_on, models
 from workbooks import workbook
 
 import ultramc as mc
-from ultramc.engines import on_native
+from ultramc.engines import cache, on_native
 from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.cstyle import render
-from ultramc.engines.on_native import NativeEngine
+from ultramc.engines.on_native import NativeEngine, target
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Builder
 from ultramc.sampling import Site
@@ -130,13 +130,13 @@ def budget(rate, growth):
 
 
 def test_sources_hold_no_number_and_no_text_of_the_workbook():
-    source = render(budget(0.031416, 2.7182818).compiled.program, 32).text
+    source = render(budget(0.031416, 2.7182818).compiled.program, target(32)).text
     assert not re.search(r"31416|1\.0314|7182|Model", source)
 
 
 def test_other_numbers_need_no_other_library():
     one, other = (budget(rate, 1.5) for rate in (0.02, 0.04))
-    assert render(one.compiled.program, 32).text == render(other.compiled.program, 32).text
+    assert render(one.compiled.program, target(32)).text == render(other.compiled.program, target(32)).text
     results = [each.run(100, seed=SEED, engine="native")["E1"].mean for each in (one, other)]
     assert results == [pytest.approx(each.run(100, seed=SEED)["E1"].mean, rel=1e-12) for each in (one, other)]
     assert results[0] != results[1]
@@ -148,7 +148,7 @@ def test_a_long_program_is_several_functions():
     for row in range(2, 700):
         value = builder.append("sub", drawn(builder, row), value)
     program = program_with(builder, [value])
-    source = render(program, 32)
+    source = render(program, target(32))
     assert source.text.count("static void part") > 3
     np.testing.assert_array_equal(payloads(NativeEngine(), program)[0], payloads(NumPyEngine(), program)[0])
 
@@ -160,7 +160,7 @@ def test_rooms_are_used_again():
     for _ in range(20):
         block = builder.append("sub", block, builder.append("sum", builder.append("as_array", block)))
         total = builder.append("add", total, builder.append("maximum", builder.append("as_array", block)))
-    assert render(program_with(builder, [total]), 32).scratch < 3 * 500 + 100
+    assert render(program_with(builder, [total]), target(32)).scratch < 3 * 500 + 100
 
 
 # Memory: what a C compiler's own checks say
@@ -222,7 +222,7 @@ def test_a_source_is_compiled_once(monkeypatch):
 
 def test_others_may_not_write_to_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = on_native.cache_folder()
+    folder = cache.cache_folder("native")
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
     with pytest.raises(mc.EngineUnavailable, match=r"where others may write: make it yours alone"):
@@ -231,13 +231,13 @@ def test_others_may_not_write_to_the_cache(tmp_path, monkeypatch):
 
 def test_the_cache_does_not_grow_without_end(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(on_native, "LIBRARIES_KEPT", 3)
+    monkeypatch.setattr(cache, "KEPT", 3)
     for number in range(1, 6):
         on_native.compiled(f"int number(void) {{ return {number}; }} void run(void) {{}}")
-    kept = {path.name for path in on_native.cache_folder().iterdir()}
+    kept = {path.name for path in cache.cache_folder("native").iterdir()}
     assert len(kept) == 3
     on_native.compiled("int number(void) { return 5; } void run(void) {}")
-    assert {path.name for path in on_native.cache_folder().iterdir()} == kept
+    assert {path.name for path in cache.cache_folder("native").iterdir()} == kept
 
 
 def test_what_the_compiler_says_is_passed_on():

@@ -227,7 +227,6 @@ REFUSED = {
     "a kink": lambda below, above: np.maximum(below, 0.3),
     "NaN somewhere": lambda below, above: np.where(below > 0.9, math.nan, below),
     "infinite": lambda below, above: 1e308 * 10 * below,
-    "falling": lambda below, above: 2 - below,
     "steeper than 64 parts can follow": lambda below, above: np.exp(np.maximum(-600.0, 900 * np.log(below))),
 }
 
@@ -235,6 +234,15 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_polynomials_cannot_follow_is_refused(name):
     assert approximated(REFUSED[name]) is None
+
+
+def test_a_quantile_that_is_measured_from_either_end_is_followed():
+    """As that of the beta distribution is: from 0 below the median, from 1 above it."""
+    pieces = approximated(lambda below, above: np.where(below <= above, below**2, -(above**3)))
+    assert pieces is not None
+    below = np.array([2.0**-50, 0.1, 0.5, 0.6, 1 - 2.0**-40])
+    found = evaluate("piecewise", below, 1 - below, pieces=pieces)
+    np.testing.assert_allclose(found, np.where(below <= 0.5, below**2, -((1 - below) ** 3)), rtol=1e-13)
 
 
 def test_steep_laws_get_more_parts():

@@ -31,6 +31,7 @@ def result():
         state="cancelled",
         iterations=3,
         engine="numpy",
+        engine_reason="auto chose it",
         seed=2**64 - 1,
         sampling="random",
         elapsed=0.1,
@@ -126,6 +127,12 @@ def test_a_file_that_is_not_ours_is_refused_with_its_reason(result, tmp_path, ch
     rewritten(path, change)
     with pytest.raises(UnreadableResult, match=reason):
         load(path)
+
+
+def test_a_file_without_a_reason_has_an_engine_that_was_asked_for(result, tmp_path):
+    result.save(tmp_path / "run.npz")
+    rewritten(tmp_path / "run.npz", lambda m: m.pop("engine_reason"))
+    assert load(tmp_path / "run.npz").engine_reason == ""
 
 
 def test_a_file_without_replicates_has_independent_iterations(result, tmp_path):

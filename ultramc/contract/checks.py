@@ -22,6 +22,7 @@ from ultramc import reference
 from ultramc.address import RangeRef
 from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, TIE, Case, fixed, program_of, simulated, spread
 from ultramc.contract.laws import LAWS, VARIANTS, program_of_law
+from ultramc.contract.models import models, program_of_model
 from ultramc.engines import registry
 from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, execute, fitted
 from ultramc.engines.pace import Pace
@@ -48,6 +49,8 @@ def engine_checks(engine: Engine) -> Iterator[tuple[str, Check]]:
         yield f"agrees: {case.op}, {case.id}", partial(agrees, engine, case)
     for law in (*LAWS, *VARIANTS):
         yield f"draws: {law}", partial(draws_law, engine, law)
+    for name in models():
+        yield f"simulates: {name}", partial(simulates, engine, name)
     for name, check in CHECKS.items():
         yield name, partial(check, engine)
 
@@ -137,7 +140,8 @@ def _refuses(engine: Engine, program: Program, lacking: set[str]) -> None:
     except UnsupportedOp as error:
         named = [op for op in lacking if repr(op) in str(error)]
         _require(named, f"refuses, but names none of the ops {sorted(lacking)}: {error}")
-        _require(str(CELL) in str(error), f"refuses, but does not name the cell {CELL}: {error}")
+        cell = program.ops()[named[0]].cell
+        _require(str(cell) in str(error), f"refuses, but does not name the cell {cell}: {error}")
         able = registry.engines_with(named[0])
         _require(all(name in str(error) for name in able), f"refuses, but does not name the engines that can, {able}: {error}")
         return
@@ -156,6 +160,21 @@ def draws_law(engine: Engine, law: str) -> None:
     looked_at = sorted({*range(8), *order[:8].tolist(), *order[-8:].tolist()})
     want = [reference.evaluate(program, job, iteration) for iteration in looked_at]
     _compare(_picked(chunk, looked_at), program, want, IN_A_ROW * _tolerance(program), Case("uniform", law, ()))
+
+
+def simulates(engine: Engine, name: str) -> None:
+    """Some iterations of a whole model, and all of them in two chunks."""
+    program, total = program_of_model(name), 1_000
+    if _lacks(engine, program):
+        return
+    executable, job = engine.compile(program), Job(SEED, total)
+    chunk = engine.run(executable, job, 0, total)
+    _require_form(chunk, program, total)
+    looked_at = (*range(24), total - 1)
+    want = [reference.evaluate(program, job, iteration) for iteration in looked_at]
+    _compare(_picked(chunk, looked_at), program, want, IN_A_ROW * _tolerance(program), Case("model", name, ()))
+    parts = [engine.run(executable, job, *piece) for piece in _ranges(total, 613)]
+    _require_equal_runs(parts, [chunk], f"{name}, chunks of 613 iterations against one of {total}")
 
 
 # Whole programs

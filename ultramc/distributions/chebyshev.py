@@ -31,7 +31,7 @@ _TO_CHEBYSHEV = np.cos(np.outer(np.arange(NODES), _ANGLES)) * (2 / NODES)
 _TO_CHEBYSHEV[0] /= 2
 _TO_POWERS = np.array([np.pad(chebyshev.cheb2poly(row), (0, NODES - 1 - order)) for order, row in enumerate(np.eye(NODES))]).T
 _NODES = (1 + np.cos(_ANGLES)) / 2
-_ENDS = np.array([[SMALLEST_UNIFORM, 0.5, LARGEST_UNIFORM], [LARGEST_UNIFORM, 0.5, SMALLEST_UNIFORM]])
+_ENDS = np.array([[SMALLEST_UNIFORM, 0.5, LARGEST_UNIFORM, 0.5 + 2.0**-53], [LARGEST_UNIFORM, 0.5, SMALLEST_UNIFORM, 0.5 - 2.0**-53]])
 # Where the error of an interpolation through the nodes is largest, every third of these extrema, and both ends.
 _BETWEEN = np.append((1 + np.cos(np.arange(NODES, 0, -3) * (np.pi / NODES))) / 2, 1 - 2.0**-30)
 
@@ -41,7 +41,8 @@ class Pieces:
     """A quantile in polynomials of t, from -1 to 1 along a part: `coefficients` (degree + 1, 2 · 53 · parts), of t^0 first.
 
     The columns go side by side (the lower tail first), octave by octave (w rising), part by part. `interval`: the quantiles
-    at 2^-53 and 1 - 2^-53. `error`: the largest error found between the nodes, as `approximated` measures it.
+    at 2^-53 and 1 - 2^-53, or all values of a quantile that falls at its middle; none leaves it. `error`: the largest error found
+    between the nodes, as `approximated` measures it.
     """
 
     coefficients: FloatArray
@@ -63,7 +64,7 @@ def approximated(quantile: Quantile, tolerance: float = 5e-13) -> Pieces | None:
     """Pieces whose error is at most `tolerance` at check points between the nodes; None where 64 parts an octave do not do.
 
     `quantile` takes P(X ≤ x) and 1 - P(X ≤ x), arrays of one shape, and gives x, each tail from the probability that is
-    accurate there. It is presumed to rise, finite, and smooth but for its ends and u = ½. It may be constant or underflow.
+    accurate there. It is presumed finite, and smooth but for its ends and u = ½, where it may jump. It may be constant or underflow.
     The tolerance is half of 1e-12: smooth quantiles come out to 1e-14, and noise in the last digits of others has room.
 
     The error is relative to |x|. Where the quantile goes through 0, |x| counts as no smaller than at the far end of the part
@@ -87,10 +88,17 @@ def _fitted(quantile: Quantile, parts: int, tolerance: float) -> Pieces:
     values = quantile(*_probabilities(_NODES, parts))
     series = np.tensordot(_TO_CHEBYSHEV, values, axes=1)
     relative = (np.abs(series) / _sizes(values).min(axis=0)).max(axis=(1, 2))
-    least, median, largest = (float(value) + 0.0 for value in quantile(*_ENDS))
+    least, median, largest, beyond = (float(value) + 0.0 for value in quantile(*_ENDS))
     coefficients = _columns(series[: _sufficient(relative)], median, parts)
-    pieces = Pieces(coefficients, parts, (least, largest), float(relative[-1]))
+    interval = (least, largest) if least <= largest else _widened(least, median, largest, beyond)
+    pieces = Pieces(coefficients, parts, interval, float(relative[-1]))
     return evolve(pieces, error=_error(pieces, quantile)) if relative[-1] <= tolerance else pieces
+
+
+def _widened(*values: float) -> tuple[float, float]:
+    """Room for the last digits."""
+    room = 1e-9 * (max(values) - min(values))
+    return min(values) - room, max(values) + room
 
 
 def _sufficient(relative: FloatArray) -> int:

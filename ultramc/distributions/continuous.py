@@ -634,7 +634,7 @@ class Beta(Approximated, WithMoments):
 
     @staticmethod
     def placed(p: Probability, value: Term, minimum: Term, maximum: Term) -> Term:
-        return where(p.is_lower, minimum, maximum) + (maximum - minimum) * value
+        return (where(p.is_lower, minimum, maximum) + (maximum - minimum) * value).most(minimum).least(maximum)
 
     @staticmethod
     def share_formula(x: Term, alpha: Term, beta: Term, minimum: Term, maximum: Term) -> Probability:

@@ -67,6 +67,7 @@ class Engine(ABC):
     supports: frozenset[str]
     invalid: type[EngineValidationError] = EngineValidationError  # what is raised where it disagrees with NumPy
     lacks: Mapping[str, str] = MappingProxyType({})  # why an op is not supported, where there is more to say
+    strata: int = 0  # stretches of each run that are computed again on NumPy, where a device is not to be trusted for long
 
     @abstractmethod
     def availability(self) -> Availability: ...

@@ -1,4 +1,8 @@
-"""Programs as C-style source: `lanes` iterations side by side, cells and steps as loops.
+"""Programs as C-style source, for the processor and for the GPU: an iteration is a lane, cells and steps are loops.
+
+On a processor `LANES` iterations go side by side in inner loops; on a GPU each is a thread. The text is the same but for
+frames and for values of one cell, which a thread keeps in registers: what the words in capitals mean is in `lanes.h` and
+`threads.h`, and what generated code calls in `prelude.h`.
 
 A value lies in scratch as [cell][lane]; views are strides. Elementwise instructions of one shape that follow one another
 become one loop over cells with one loop over lanes inside, and what only they read stays in a register. Numbers of the
@@ -16,7 +20,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from ultramc.program import Body, Instruction, Known, Operand, Program, Ref, Segments, Shape, Slot
-from ultramc.segments import segments_of
+from ultramc.segments import Segment, segments_of
 from ultramc.values import ERROR_KINDS, FIRST_ERROR
 
 LARGEST_GROUP = 100  # instructions of one loop over lanes
@@ -79,11 +83,26 @@ REDUCTIONS: dict[str, tuple[str, str]] = {
 AXES = ("r", "c", "h", "w")
 
 
+@frozen
+class Target:
+    """What differs between C for a processor and for a GPU.
+
+    `lanes`: iterations come in multiples of it. `registers`: values of one cell are variables of a function. `begin` and `end` of
+    each function, `frame` of them all.
+    """
+
+    lanes: int
+    registers: bool
+    begin: str
+    end: str
+    frame: Callable[[Sequence[str], int], str]
+
+
 @frozen(eq=False)
 class Source:
     """C source, and what it needs: constants, instructions that draw with their first cell, cells of scratch and of output.
 
-    `heaviest`: instructions of the longest function.
+    `functions`: how many there are, to be called one after the other. `heaviest`: instructions of the longest.
     """
 
     text: str
@@ -92,6 +111,7 @@ class Source:
     scratch: int
     outputs: int
     lanes: int
+    functions: int
     heaviest: int
 
     @property
@@ -101,9 +121,10 @@ class Source:
 
 @frozen(eq=False)
 class Place:
-    """Where the cells of a value lie in an array: S scratch, K constants, D what the host drew, O outputs, or a pointer into scratch.
+    """Where the cells of a value lie in an array: S scratch, K constants, D what the host drew, or a pointer into scratch.
 
     `moving`: loop variables, and how many cells a step is. `room`: where the room begins that it lies in, if that can be given back.
+    `register`: the array is a variable, and the value one cell.
     """
 
     array: str
@@ -112,6 +133,7 @@ class Place:
     strides: Shape
     moving: tuple[tuple[str, int], ...] = ()
     room: int | None = None
+    register: bool = False
 
     def at(self, *indexes: str) -> str:
         """The element of the lane at hand; an axis of length one serves all."""
@@ -120,7 +142,7 @@ class Place:
         return self.element(" + ".join((str(self.offset), *(f"{name} * {stride}" for name, stride in self.moving), *terms)))
 
     def element(self, cell: str) -> str:
-        return _ELEMENT.get(self.array, f"{self.array}[({{}}) * LANES + l]").format(cell)
+        return self.array if self.register else _ELEMENT.get(self.array, f"AT({self.array}, {{}})").format(cell)
 
     def cell(self, number: str) -> str:
         """Element `number`, row by row, of the array of block cell r, c."""
@@ -138,7 +160,7 @@ class Place:
         return evolve(self, shape=_replaced(self.shape, axis, 1), moving=(*self.moving, (variable, self.strides[axis])))
 
 
-_ELEMENT = {"K": "K[{}]", "D": "D[({}) * n + l]", "O": "O[({}) * n + l]"}
+_ELEMENT = {"K": "K[{}]", "D": "GIVEN({})", "O": "{}"}
 
 
 def _replaced(shape: Shape, axis: int, length: int) -> Shape:
@@ -152,13 +174,13 @@ def _strides(shape: Shape) -> Shape:
     return columns * height * width, height * width, width, 1
 
 
-def render(program: Program, lanes: int) -> Source:
-    """One function `run(K, W, D, S, O, n, first)` for n iterations from `first`: n a multiple of lanes, `first` of 4.
+def render(program: Program, target: Target, limit: int = LARGEST_FUNCTION) -> Source:
+    """Functions of at most `limit` instructions for n iterations from `first`: n a multiple of the target's lanes, `first` of 4.
 
     K: constants. W: for each instruction that draws the key (two words), row, column and k of its first site. D: what the host drew
     instead (cells, n), or null. S: scratch. O: outputs (cells, n), payload and tag of each slot.
     """
-    return _Renderer(lanes).program(program)
+    return _Renderer(target).program(program, limit)
 
 
 class _Pool:
@@ -196,51 +218,68 @@ class _Pool:
 class _Renderer:
     """What is common to a program: constants, scratch, lines of source."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, target: Target) -> None:
+        self.target = target
         self.pool = _Pool()
         self.lines: list[str] = []
         self.drawing: list[tuple[Instruction, int]] = []
         self.places: dict[int, Place] = {}
         self.makers: Mapping[int, Instruction] = {}
+        self.surviving: Collection[int] = ()  # what functions that follow read
         self._constants: list[np.ndarray[Any, np.dtype[np.float64]]] = []
         self._known: dict[int, tuple[Known, int]] = {}
         self._size = 0
         self._cells_drawn = 0
         self._names = 0
 
-    def program(self, program: Program) -> Source:
+    def program(self, program: Program, limit: int) -> Source:
+        """The last function also writes the outputs."""
         self.makers = program.makers()
         kept = {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
-        segments = segments_of(program.instructions, kept, LARGEST_FUNCTION)
+        segments = segments_of(program.instructions, kept, limit) or (Segment((), (), ()),)
         last = {ref.index: number for number, segment in enumerate(segments) for ref in (*segment.outputs, *segment.inputs)}
+        cells = 0
         for number, segment in enumerate(segments):
-            self.function(number, segment.instructions, {ref.index for ref in segment.outputs})
+            is_last = number == len(segments) - 1
+            self.surviving = () if is_last else {ref.index for ref in segment.outputs}
+            self.lines.append(self.target.begin.format(number))
+            _Scope(self, segment.instructions, {ref.index for ref in segment.outputs}, "    ").carry_out()
+            if is_last:
+                cells = self._outputs(program.outputs)
+            self.lines += [self.target.end.format(number), ""]
             self.forget(index for index, end in last.items() if end == number and index not in kept)
-        outputs = self._outputs(program.outputs, len(segments))
-        calls = "\n".join(f"        part{number}(K, W, D ? D + i : D, S, O + i, n, first + i);" for number in range(len(segments) + 1))
-        text = _FRAME.format(lanes=self.lanes, functions="\n".join(self.lines), calls=calls)
         constants = np.concatenate(self._constants) if self._constants else np.zeros(1)
-        heaviest = max((segment.weight for segment in segments), default=0)
-        return Source(text, constants, tuple(self.drawing), self.pool.size, outputs, self.lanes, heaviest)
+        heaviest = max(segment.weight for segment in segments)
+        return Source(
+            text=self.target.frame(self.lines, len(segments)),
+            constants=constants,
+            drawing=tuple(self.drawing),
+            scratch=self.pool.size,
+            outputs=cells,
+            lanes=self.target.lanes,
+            functions=len(segments),
+            heaviest=heaviest,
+        )
 
-    def function(self, number: int, instructions: Sequence[Instruction], kept: Collection[int]) -> None:
-        self.lines += [_SIGNATURE.format(number), "{"]
-        _Scope(self, instructions, kept, "    ").carry_out()
-        self.lines += ["}", ""]
-
-    def _outputs(self, slots: Sequence[Slot], number: int) -> int:
+    def _outputs(self, slots: Sequence[Slot]) -> int:
         """Payload and tag of each slot, one after the other."""
-        self.lines += [_SIGNATURE.format(number), "{"]
         cells = 0
         for slot in slots:
             for part in (slot.payload, slot.tag):
                 if not isinstance(part, int):
                     shape = (1, 1, slot.cells.height, slot.cells.width)
-                    self.copy(part, Place("O", cells, shape, _strides(shape)), "    ")
+                    cell, value = Place("O", cells, shape, _strides(shape)).at(*AXES), self.place(part).at(*AXES)
+                    with_cells(self.lines, shape, "    ", [f"OUTPUT({cell}, {value});"])
                     cells += slot.cells.size
-        self.lines += ["}", ""]
         return cells
+
+    def room(self, ref: Ref, indent: str) -> Place:
+        """For a value that is to be written next."""
+        if self.target.registers and math.prod(ref.shape) == 1 and ref.index not in self.surviving:
+            name = self.name("r")
+            self.lines.append(f"{indent}double {name};")
+            return Place(name, 0, ref.shape, _strides(ref.shape), register=True)
+        return self.pool.take(ref.shape)
 
     def copy(self, operand: Operand, target: Place, indent: str) -> None:
         source = self.place(operand)
@@ -284,20 +323,6 @@ class _Renderer:
         return f"{letter}{self._names}"
 
 
-_SIGNATURE = "static void part{}(const double *K, const uint64_t *W, const double *D, double *S, double *O, long n, uint64_t first)"
-_FRAME = """#define LANES {lanes}
-#include "prelude.h"
-
-{functions}
-void run(const double *K, const uint64_t *W, const double *D, double *S, double *O, long n, uint64_t first)
-{{
-    for (long i = 0; i < n; i += LANES) {{
-{calls}
-    }}
-}}
-"""
-
-
 def with_cells(lines: list[str], shape: Shape, indent: str, statements: Sequence[str], *, vectorises: bool = True) -> None:
     """Statements for each lane of each cell."""
     lines += [_over(axis, length, indent) for axis, length in zip(AXES, shape, strict=True) if length > 1]
@@ -305,13 +330,11 @@ def with_cells(lines: list[str], shape: Shape, indent: str, statements: Sequence
 
 
 def _over(axis: str, length: int, indent: str) -> str:
-    return f"{indent}for (long {axis} = 0; {axis} < {length}; {axis}++)"
+    return f"{indent}EACH({axis}, {length})"
 
 
 def with_lanes(lines: list[str], indent: str, statements: Sequence[str], *, vectorises: bool = True) -> None:
-    if vectorises:
-        lines.append("#pragma omp simd")
-    lines.append(f"{indent}for (long l = 0; l < LANES; l++) {{")
+    lines.append(f"{indent}{'SIDE_BY_SIDE' if vectorises else 'ONE_BY_ONE'} {{")
     lines += [f"{indent}    {statement}" for statement in statements]
     lines.append(f"{indent}}}")
 
@@ -370,7 +393,7 @@ class _Scope:
 
     def out(self, ref: Ref) -> Place:
         """Where a result goes: its first target, or room of its own."""
-        place = self.targets[ref.index][0] if ref.index in self.targets else self.renderer.pool.take(ref.shape)
+        place = self.targets[ref.index][0] if ref.index in self.targets else self.renderer.room(ref, self.indent)
         self.renderer.bind(ref, place)
         return place
 
@@ -432,10 +455,10 @@ class _Scope:
         out = self.out(instruction.result)
         number, given = self.renderer.drawn(instruction)
         with_cells(self.lines, out.shape, self.indent, [f"if (D) {out.at(*AXES)} = {given.at(*AXES)};"], vectorises=False)
-        first = out.at(*AXES).replace(" + l]", "]")
         self.lines.append(f"{self.indent}if (!D)")
         self._blocks(out.shape)
-        self.lines.append(f"{self.indent}draw(&{first}, W + {number} * {WORDS_OF_SITE}, r, c, first, LANES);")
+        r, c = (index if length > 1 else "0" for index, length in zip("rc", out.shape[:2], strict=True))
+        self.lines.append(f"{self.indent}DRAW({out.at(*AXES)}, W + {number} * {WORDS_OF_SITE}, {r}, {c});")
         self.finish(instruction.result)
 
     def reduce(self, instruction: Instruction) -> None:
@@ -444,11 +467,11 @@ class _Scope:
         start, combined = REDUCTIONS[instruction.op]
         _, _, height, width = x.shape
         self._blocks(instruction.result.shape)
-        self.lines.append(f"{self.indent}{{ double total[LANES];")
-        with_lanes(self.lines, self.indent, [f"total[l] = {start};"])
-        self.lines.append(f"{self.indent}for (long k = 0; k < {height * width}; k++)")
-        with_lanes(self.lines, self.indent, [f"double t = total[l], x = {x.cell('k')};", f"total[l] = {combined};"])
-        with_lanes(self.lines, self.indent, [f"{out.at(*AXES)} = total[l];"])
+        self.lines.append(f"{self.indent}{{ double total[OWN];")
+        with_lanes(self.lines, self.indent, [f"total[LANE] = {start};"])
+        self.lines.append(f"{self.indent}EACH(k, {height * width})")
+        with_lanes(self.lines, self.indent, [f"double t = total[LANE], x = {x.cell('k')};", f"total[LANE] = {combined};"])
+        with_lanes(self.lines, self.indent, [f"{out.at(*AXES)} = total[LANE];"])
         self.lines.append(f"{self.indent}}}")
         self.finish(instruction.result)
 
@@ -472,7 +495,7 @@ class _Scope:
             statement = f"{out.at(*AXES)} = search(K + {table.offset}, {size}, {x.at(*AXES)});"
             with_cells(self.lines, instruction.result.shape, self.indent, [statement], vectorises=False)
         else:
-            counted = f"for (long k = 0; k < {size}; k++) count += {table.cell('k')} < x;"
+            counted = f"EACH(k, {size}) count += {table.cell('k')} < x;"
             statements = [f"double x = {x.at(*AXES)}, count = 0;", counted, f"{out.at(*AXES)} = count;"]
             with_cells(self.lines, instruction.result.shape, self.indent, statements, vectorises=False)
         self.finish(instruction.result)
@@ -482,7 +505,7 @@ class _Scope:
         self.renderer.copy(instruction.operands[0], out, self.indent)
         _, _, height, width = out.shape
         self._blocks(out.shape)
-        with_lanes(self.lines, self.indent, [f"sort(&{out.at('r', 'c', '0', '0')}, LANES, {height * width});"], vectorises=False)
+        with_lanes(self.lines, self.indent, [f"sort(&{out.at('r', 'c', '0', '0')}, BETWEEN, {height * width});"], vectorises=False)
         self.finish(instruction.result)
 
     def join(self, instruction: Instruction) -> None:
@@ -505,14 +528,14 @@ class _Scope:
         elements = self.renderer.table(np.concatenate([*segments.elements, np.zeros(1)]))
         self._blocks(out.shape)
         self.lines += [
-            f"{self.indent}{{ double total[LANES];",
-            f"{self.indent}long s = r * {segments.columns} + c, begin = (long)K[{starts} + s], end = (long)K[{starts} + s + 1];",
+            f"{self.indent}{{ double total[OWN];",
+            f"{self.indent}int64_t s = r * {segments.columns} + c, begin = (int64_t)K[{starts} + s], end = (int64_t)K[{starts} + s + 1];",
         ]
-        with_lanes(self.lines, self.indent, ["total[l] = begin < end ? -0.0 : 0.0;"])
-        self.lines.append(f"{self.indent}for (long e = begin; e < end; e++) {{ long k = (long)K[{elements} + e];")
-        with_lanes(self.lines, self.indent, [f"total[l] += {x.cell('k')};"])
+        with_lanes(self.lines, self.indent, ["total[LANE] = begin < end ? -0.0 : 0.0;"])
+        self.lines.append(f"{self.indent}for (int64_t e = begin; e < end; e++) {{ int64_t k = (int64_t)K[{elements} + e];")
+        with_lanes(self.lines, self.indent, [f"total[LANE] += {x.cell('k')};"])
         self.lines.append(f"{self.indent}}}")
-        with_lanes(self.lines, self.indent, [f"{out.at(*AXES)} = total[l];"])
+        with_lanes(self.lines, self.indent, [f"{out.at(*AXES)} = total[LANE];"])
         self.lines.append(f"{self.indent}}}")
         self.finish(instruction.result)
 
@@ -527,7 +550,7 @@ class _Scope:
         wholes = [self.out(ref) for ref in instruction.results[carries:]]
         step = self.renderer.name("s")
         order = f"{steps - 1}; {step} >= 0; {step}--" if a.get("reverse") else f"0; {step} < {steps}; {step}++"
-        self.lines.append(f"{self.indent}for (long {step} = {order}) {{")
+        self.lines.append(f"{self.indent}ROLLED for (int64_t {step} = {order}) {{")
         for ref, operand in zip(body.parameters[carries:], instruction.operands[carries:], strict=True):
             self.renderer.bind(ref, self.renderer.place(operand).step(axis, step))
         self._body(body, [*(pair.following for pair in pairs), *(whole.step(axis, step) for whole in wholes)], inner)
@@ -540,22 +563,25 @@ class _Scope:
             self.finish(ref)
 
     def _carried(self, ref: Ref, pair: _Pair, steps: int) -> None:
-        """After an even number of steps a value is where it began."""
-        self.renderer.bind(ref, pair.rooms[steps % 2])
+        self.renderer.bind(ref, pair.after(steps))
         for room in pair.rooms:
             self.renderer.pool.drop(room)
         for target in self.targets.get(ref.index, ()):
             self.renderer.copy(ref, target, self.indent)
 
     def _pair(self, operand: Operand, ref: Ref) -> _Pair:
-        rooms = self.renderer.pool.take(ref.shape), self.renderer.pool.take(ref.shape)
+        rooms = self.renderer.room(ref, self.indent), self.renderer.room(ref, self.indent)
         for room in rooms:
             self.renderer.pool.hold(room)
-        names = self.renderer.name("p"), self.renderer.name("q")
         self.renderer.copy(operand, rooms[0], self.indent)
-        self.lines.extend(f"{self.indent}double *{name} = S + {room.offset} * LANES;" for name, room in zip(names, rooms, strict=True))
+        pair = _Pair(rooms[0], rooms[1], rooms) if rooms[0].register else self._pointers(rooms)
+        self.renderer.bind(ref, pair.now)
+        return pair
+
+    def _pointers(self, rooms: tuple[Place, Place]) -> _Pair:
+        names = self.renderer.name("p"), self.renderer.name("q")
+        self.lines.extend(f"{self.indent}double *{name} = ROOM({room.offset});" for name, room in zip(names, rooms, strict=True))
         now, following = (evolve(room, array=name, offset=0) for name, room in zip(names, rooms, strict=True))
-        self.renderer.bind(ref, now)
         return _Pair(now, following, rooms)
 
     def _body(self, body: Body, wanted: Sequence[Place], indent: str) -> None:
@@ -585,10 +611,10 @@ class _Scope:
             self.renderer.bind(ref, place)
         going, count = self.renderer.name("going"), self.renderer.name("k")
         self.lines += [
-            f"{self.indent}long {going} = 1;",
-            f"{self.indent}for (long {count} = 0; {count} < {limit} && {going}; {count}++) {{",
+            f"{self.indent}int64_t {going} = 1;",
+            f"{self.indent}ROLLED for (int64_t {count} = 0; {count} < {limit} && {going}; {count}++) {{",
         ]
-        following = [self.renderer.pool.take(ref.shape) for ref in instruction.results]
+        following = [self.renderer.room(ref, inner) for ref in instruction.results]
         for place in following:
             self.renderer.pool.hold(place)
         self._body(body, following, inner)
@@ -609,7 +635,7 @@ class _Scope:
 
 @frozen(eq=False)
 class _Pair:
-    """The places of a carried value by the names of their pointers, and the rooms where these begin."""
+    """The places of a carried value: pointers that are exchanged, and the rooms where these begin, or two registers."""
 
     now: Place
     following: Place
@@ -618,7 +644,11 @@ class _Pair:
     @property
     def exchange(self) -> str:
         one, other = self.now.array, self.following.array
-        return f"{{ double *held = {one}; {one} = {other}; {other} = held; }}"
+        return f"{one} = {other};" if self.now.register else f"{{ double *held = {one}; {one} = {other}; {other} = held; }}"
+
+    def after(self, steps: int) -> Place:
+        """In scratch a value is where it began after an even number of steps."""
+        return self.now if self.now.register else self.rooms[steps % 2]
 
 
 def _calls(instruction: Instruction) -> bool:

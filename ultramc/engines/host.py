@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from ultramc.program import Instruction
-from ultramc.sampling import Job, Site, restored
+from ultramc.engines.base import Chunk
+from ultramc.engines.cstyle import WORDS_OF_SITE, Source
+from ultramc.program import Instruction, Program
+from ultramc.sampling import Job, Random, Site, restored
 
 Array = Any
 
@@ -52,3 +54,40 @@ def _restored(lot: Lot, instruction: Instruction) -> Array:
 
 
 MADE: Mapping[str, Callable[[Lot, Instruction], Array]] = {"uniform": _drawn, "iteration": _numbered, "permute": _restored}
+
+
+# For C-style source
+
+
+def words_of(source: Source, job: Job) -> Array:
+    """What `draw` must know of each site."""
+    words = np.zeros((max(1, len(source.drawing)), WORDS_OF_SITE), np.uint64)
+    for number, (instruction, _) in enumerate(source.drawing):
+        if instruction.op == "uniform":
+            site = instruction.attributes["site"]
+            words[number] = [*site.key(job.seed).tolist(), site.row, site.column, site.k]
+    return words
+
+
+def drawn_of(source: Source, lot: Lot) -> Array | None:
+    """None where draws are independent: then the source makes them itself."""
+    if isinstance(lot.job.sampling, Random):
+        return None
+    drawn = np.empty((source.cells_drawn, lot.size))
+    for instruction, cell in source.drawing:
+        values = lot.made(instruction)
+        drawn[cell : cell + values[..., 0].size] = values.reshape(-1, lot.size)
+    return drawn
+
+
+def chunk_of(program: Program, outputs: Array, first: int, count: int) -> Chunk:
+    """Outputs are payload and tag of each slot, one after the other."""
+    payloads, tags, row = [], [], 0
+    for slot in program.outputs:
+        size = slot.cells.size
+        payloads.append(np.ascontiguousarray(outputs[row : row + size]))
+        row += size
+        has_tag = not isinstance(slot.tag, int)
+        tags.append(outputs[row : row + size].astype(np.uint8) if has_tag else None)
+        row += size if has_tag else 0
+    return Chunk(first, count, tuple(payloads), tuple(tags))

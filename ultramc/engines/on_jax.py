@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +34,7 @@ CACHE = 2**24  # bytes of what lives in a segment: measured, benchmarks/test_eng
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 512 * 2**20  # bytes of one thread, where fewer iterations at once can keep to it
 SMALLEST_RUN = 64  # iterations
+EXECUTABLES_KEPT = 256  # in the process: for a workbook with other fixed values, say
 ZERO = np.int64(0)
 
 
@@ -274,8 +276,22 @@ def _one(segment: Segment, ending: tuple[int, ...], iterations: int) -> Compiled
 
     given = [each.result for each in made]
     function = function_of(segment, given, segment.tile(iterations, CACHE))
-    traced = jax.jit(function, static_argnums=4).lower(ZERO, alike(segment.inputs), alike(given), constants, iterations)
-    return Compiled(segment, made, traced.compile(), constants, ending)
+    jitted = jax.jit(function, static_argnums=4, keep_unused=True)
+    lowered = jitted.lower(ZERO, alike(segment.inputs), alike(given), constants, iterations)
+    return Compiled(segment, made, _executable(Traced(f"{lowered.in_tree}\n{lowered.as_text()}", lowered)), constants, ending)
+
+
+@frozen
+class Traced:
+    """A segment as XLA reads it. Constants are arguments, so segments that differ in numbers alone are the same."""
+
+    text: str
+    lowered: Any = field(eq=False)
+
+
+@lru_cache(maxsize=EXECUTABLES_KEPT)
+def _executable(traced: Traced) -> Any:
+    return traced.lowered.compile()
 
 
 def _write(values: Mapping[int, Array], operand: Operand, cells: RangeRef, out: Array) -> None:

@@ -24,13 +24,14 @@ import numpy as np
 from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.cache import cache_folder, forget_oldest
 from ultramc.engines.cstyle import OPS as RENDERED
-from ultramc.engines.cstyle import WORDS_OF_SITE, Source, render
-from ultramc.engines.host import Lot
+from ultramc.engines.cstyle import Source, Target, render
+from ultramc.engines.host import Lot, chunk_of, drawn_of, words_of
 from ultramc.errors import EngineError, EngineUnavailable
 from ultramc.ops import OPS
 from ultramc.program import Program
-from ultramc.sampling import WORDS_PER_BLOCK, Random
+from ultramc.sampling import WORDS_PER_BLOCK
 
 Array = Any
 
@@ -48,13 +49,36 @@ FLAGS = (
     "-fPIC",
     "-w",
 )
-PRELUDE = Path(__file__).with_name("prelude.h")
+HEADS = [Path(__file__).with_name(name) for name in ("lanes.h", "prelude.h")]
 LANES = (64, 32, 16, 8)
 CACHE = 2**19  # bytes of scratch of one thread that still count as near
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
 SECONDS = 600  # that a compiler may take
-LIBRARIES_KEPT = 1_000  # in the cache
+
+
+_ARGUMENTS = "const double *K, const uint64_t *W, const double *D, double *S, double *O, int64_t n, uint64_t first"
+_FRAME = """#define LANES {lanes}
+#include "lanes.h"
+
+{functions}
+void run({arguments})
+{{
+    for (int64_t i = 0; i < n; i += LANES) {{
+{calls}
+    }}
+}}
+"""
+
+
+def target(lanes: int) -> Target:
+    """C for a processor: each group of lanes goes through all functions before the next one does."""
+
+    def frame(lines: Sequence[str], functions: int) -> str:
+        calls = "\n".join(f"        part{number}(K, W, D ? D + i : D, S, O + i, n, first + (uint64_t)i);" for number in range(functions))
+        return _FRAME.format(lanes=lanes, functions="\n".join(lines), arguments=_ARGUMENTS, calls=calls)
+
+    return Target(lanes, registers=False, begin=f"static void part{{}}({_ARGUMENTS})\n{{{{", end="}}", frame=frame)
 
 
 @frozen(eq=False)
@@ -72,7 +96,7 @@ class Plan:
         for start in range(0, count, self.iterations):
             stop = min(start + self.iterations, count)
             outputs[:, start:stop] = self._call(job, first + start, stop - start)
-        return _chunk(self.program, outputs, first, count)
+        return chunk_of(self.program, outputs, first, count)
 
     def _call(self, job: Job, first: int, count: int) -> Array:
         """From the beginning of a block of draws, as many as lanes can take; those asked for are kept."""
@@ -80,31 +104,10 @@ class Plan:
         lot = Lot(job, first - early, early + count, -(-(early + count) // source.lanes) * source.lanes)
         outputs = np.empty((source.outputs, lot.size))
         scratch = self._idle.pop() if self._idle else np.empty(max(1, source.scratch * source.lanes))
-        arrays = (source.constants, _words(source, job), _drawn(source, lot), scratch, outputs)
+        arrays = (source.constants, words_of(source, job), drawn_of(source, lot), scratch, outputs)
         self.library.run(*(None if array is None else ctypes.c_void_p(array.ctypes.data) for array in arrays), lot.size, lot.first)
         self._idle.append(scratch)
         return outputs[:, early : early + count]
-
-
-def _words(source: Source, job: Job) -> Array:
-    """What `draw` must know of each site."""
-    words = np.zeros((max(1, len(source.drawing)), WORDS_OF_SITE), np.uint64)
-    for number, (instruction, _) in enumerate(source.drawing):
-        if instruction.op == "uniform":
-            site = instruction.attributes["site"]
-            words[number] = [*site.key(job.seed).tolist(), site.row, site.column, site.k]
-    return words
-
-
-def _drawn(source: Source, lot: Lot) -> Array | None:
-    """None where draws are independent: then the source makes them itself."""
-    if isinstance(lot.job.sampling, Random):
-        return None
-    drawn = np.empty((source.cells_drawn, lot.size))
-    for instruction, cell in source.drawing:
-        values = lot.made(instruction)
-        drawn[cell : cell + values[..., 0].size] = values.reshape(-1, lot.size)
-    return drawn
 
 
 class NativeEngine(Engine):
@@ -137,7 +140,7 @@ class NativeEngine(Engine):
     def _rendered(self, program: Program) -> Source:
         """With as many lanes as keep scratch in the cache."""
         for lanes in LANES if self._lanes is None else (self._lanes,):
-            source = render(program, lanes)
+            source = render(program, target(lanes))
             if source.scratch * lanes * 8 <= CACHE:
                 break
         return source
@@ -185,19 +188,6 @@ def _iterations(source: Source) -> int:
     return max(source.lanes, min(LARGEST_CHUNK * CANONICAL_BLOCK, 1 << max(0, fitting.bit_length() - 1)))
 
 
-def _chunk(program: Program, outputs: Array, first: int, count: int) -> Chunk:
-    """Outputs are payload and tag of each slot, one after the other."""
-    payloads, tags, row = [], [], 0
-    for slot in program.outputs:
-        size = slot.cells.size
-        payloads.append(np.ascontiguousarray(outputs[row : row + size]))
-        row += size
-        has_tag = not isinstance(slot.tag, int)
-        tags.append(outputs[row : row + size].astype(np.uint8) if has_tag else None)
-        row += size if has_tag else 0
-    return Chunk(first, count, tuple(payloads), tuple(tags))
-
-
 # Compiling
 
 
@@ -217,7 +207,7 @@ def _fingerprint() -> str:
     processor = Path("/proc/cpuinfo")
     lines = processor.read_text(encoding="utf-8", errors="replace").splitlines() if processor.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    return "\n".join((version, *FLAGS, platform.machine(), features, PRELUDE.read_text(encoding="utf-8")))
+    return "\n".join((version, *FLAGS, platform.machine(), features, *(head.read_text(encoding="utf-8") for head in HEADS)))
 
 
 def _command() -> Sequence[str]:
@@ -230,12 +220,12 @@ def _command() -> Sequence[str]:
 def compiled(text: str, flags: Sequence[str] = OPTIMISED) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
     key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
-    path = cache_folder() / f"{key}.so"
+    path = cache_folder("native") / f"{key}.so"
     if path.exists():
         path.touch()
     else:
         _compile(text, path, flags)
-        _forget_oldest(path.parent)
+        forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))
     library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
     return library
@@ -246,29 +236,9 @@ def _compile(text: str, path: Path, flags: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, library = Path(folder, "program.c"), Path(folder, "program.so")
         source.write_text(text, encoding="utf-8")
-        command = [*_command(), *flags, *FLAGS, f"-I{PRELUDE.parent}", "-o", str(library), str(source), "-lm"]
+        command = [*_command(), *flags, *FLAGS, f"-I{HEADS[0].parent}", "-o", str(library), str(source), "-lm"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
         if done.returncode:
             raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
         library.chmod(0o500)
         os.replace(library, path)
-
-
-def _forget_oldest(folder: Path) -> None:
-    """Those that were not asked for longest; what is loaded stays loaded."""
-    oldest_first = sorted(folder.glob("*.so"), key=lambda path: path.stat().st_mtime)
-    for path in oldest_first[:-LIBRARIES_KEPT]:
-        path.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """Only its owner may write there: what lies in it is executed. Raises EngineUnavailable where others may."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ultramc", "native")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-        raise EngineUnavailable(
-            f"engine 'native' keeps compiled programs in {folder}, where others may write: make it yours alone (chmod 700), "
-            "or set XDG_CACHE_HOME"
-        )
-    return folder

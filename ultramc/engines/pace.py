@@ -6,21 +6,18 @@ result, since engines give the same bits whatever the chunks.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from attrs import define
 
 from ultramc.engines.base import CANONICAL_BLOCK
+from ultramc.engines.choice import numbers
 from ultramc.program import Instruction, Program
 
 LONG = 1.0  # seconds that a chunk may take, as far as can be told before
 TOO_LONG = 1.5  # seconds after which chunks get shorter: progress moves every two, and a machine may be busy
 FIRST = 0.25  # seconds for the first chunk, of which only a guess is known
-GUESS = 1.5e-9  # seconds for an element of an instruction, measured on the NumPy engine (portfolio of benchmarks/models.py)
-SLOW = {"scalar_call": 200_000}  # how many elements take as long as one of these: YIELD 0.3 ms, others far less
+GUESS = 1.5e-9  # seconds for a number that is computed, measured on the NumPy engine (portfolio of benchmarks/models.py)
+SLOW = {"scalar_call": 200_000}  # as how many one number of these counts: YIELD 0.3 ms, others far less
 SLOW_INVERSE = 700
-STEPS_OF_REPEAT = 20  # its limit is rarely reached
 
 
 @define
@@ -68,16 +65,8 @@ class Pace:
 
 def guessed_seconds(program: Program) -> float:
     """For one iteration. Right to a factor of a few, which is enough to begin with."""
-    return GUESS * max(1, _elements(program.instructions))
+    return GUESS * max(1, numbers(program.instructions, _cost))
 
 
-def _elements(instructions: Sequence[Instruction]) -> int:
-    return sum(map(_elements_of, instructions))
-
-
-def _elements_of(instruction: Instruction) -> int:
-    a = instruction.attributes
-    steps = a["steps"] if "steps" in a else min(a.get("limit", 1), STEPS_OF_REPEAT)
-    inside = steps * _elements(a["body"].instructions) if "body" in a else 0
-    slow = SLOW_INVERSE if instruction.op.endswith("_inverse") else SLOW.get(instruction.op, 1)
-    return inside + slow * sum(math.prod(result.shape) for result in instruction.results)
+def _cost(instruction: Instruction) -> int:
+    return SLOW_INVERSE if instruction.op.endswith("_inverse") else SLOW.get(instruction.op, 1)

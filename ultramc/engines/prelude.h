@@ -1,11 +1,5 @@
-/* What generated code calls. Doubles throughout; masks are 0 and 1, tags small numbers. No contraction, NaN kept. */
-
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
+/* What generated code calls, after lanes.h or threads.h. Doubles throughout; masks are 0 and 1, tags small numbers. No contraction,
+   NaN kept. */
 
 /* Comparison, rounding: the expressions of ultramc/engines/array.py. */
 
@@ -16,11 +10,7 @@ INLINE double near(double x, double y) { return (x == y) | (fabs(x - y) <= 0x1p-
 /* By its bits: a constant 0 on one of two ways would be threaded through all that follows, which then does not vectorise. */
 INLINE double unless(int is_small, double x)
 {
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits &= (uint64_t)is_small - 1;
-    memcpy(&x, &bits, sizeof bits);
-    return x;
+    return of_bits(bits_of(x) & ((uint64_t)is_small - 1));
 }
 INLINE double snap(double result, double x, double y) { return unless(fabs(result) < 0x1p-49 * maximum(fabs(x), fabs(y)), result); }
 /* Where the result is x + y or x - y, which is NaN where one of them is. */
@@ -88,37 +78,28 @@ static double normal_quantile_outside(double p)
 }
 
 /* Draws: Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11), see ultramc/sampling/base.py. A site is
-   its key, row, column and k; iterations `first`, a multiple of 4, to `first + count - 1`. */
+   its key, row, column and k; a block of draws the four iterations from 4 * block. */
 
-INLINE uint64_t multiplied(uint64_t *low, uint64_t x, uint64_t y)
+INLINE void philox(uint64_t word[4], const uint64_t *site, int64_t row, int64_t column, uint64_t block)
 {
-    unsigned __int128 product = (unsigned __int128)x * y;
-    *low = (uint64_t)product;
-    return (uint64_t)(product >> 64);
-}
-
-static void draw(double *out, const uint64_t *site, long row, long column, uint64_t first, long count)
-{
-    for (long number = 0; number < count; number += 4) {
-        uint64_t word[4] = {(first + (uint64_t)number) / 4 + 1, site[2] + (uint64_t)row, site[3] + (uint64_t)column, site[4]};
-        uint64_t key[2] = {site[0], site[1]};
-        for (int round = 0; round < 10; round++) {
-            uint64_t low[2], high[2];
-            high[0] = multiplied(&low[0], 0xD2E7470EE14C6C93, word[0]);
-            high[1] = multiplied(&low[1], 0xCA5A826395121157, word[2]);
-            word[0] = high[1] ^ word[1] ^ key[0];
-            word[1] = low[1];
-            word[2] = high[0] ^ word[3] ^ key[1];
-            word[3] = low[0];
-            key[0] += 0x9E3779B97F4A7C15;
-            key[1] += 0xBB67AE8584CAA73B;
-        }
-        for (int part = 0; part < 4 && number + part < count; part++) out[number + part] = ((double)(word[part] >> 12) + 0.5) * 0x1p-52;
+    uint64_t key[2] = {site[0], site[1]};
+    word[0] = block + 1, word[1] = site[2] + (uint64_t)row, word[2] = site[3] + (uint64_t)column, word[3] = site[4];
+    for (int round = 0; round < 10; round++) {
+        uint64_t high0 = high_product(0xD2E7470EE14C6C93, word[0]), low0 = 0xD2E7470EE14C6C93 * word[0];
+        uint64_t high1 = high_product(0xCA5A826395121157, word[2]), low1 = 0xCA5A826395121157 * word[2];
+        word[0] = high1 ^ word[1] ^ key[0];
+        word[1] = low1;
+        word[2] = high0 ^ word[3] ^ key[1];
+        word[3] = low0;
+        key[0] += 0x9E3779B97F4A7C15;
+        key[1] += 0xBB67AE8584CAA73B;
     }
 }
 
+INLINE double uniform_of(uint64_t word) { return ((double)(word >> 12) + 0.5) * 0x1p-52; }
+
 /* A quantile as polynomials in pieces: ultramc/distributions/chebyshev.py. */
-static double piecewise(const double *coefficients, long columns, long degree, long parts, double side, double least, double largest,
+static double piecewise(const double *coefficients, int64_t columns, int64_t degree, int64_t parts, double side, double least, double largest,
                         double below, double above)
 {
     int exponent;
@@ -127,21 +108,21 @@ static double piecewise(const double *coefficients, long columns, long degree, l
     double part = floor(t);
     t = 2.0 * (t - part) - 1.0;
     double column = (double)exponent * (double)parts + part + (above < below ? 2.0 : 1.0) * side - 2.0 * (double)parts;
-    long place = column == column ? (long)column : 0;
+    int64_t place = column == column ? (int64_t)column : 0;
     double result = coefficients[degree * columns + place];
-    for (long row = degree - 1; row >= 0; row--) result = result * t + coefficients[row * columns + place];
+    for (int64_t row = degree - 1; row >= 0; row--) result = result * t + coefficients[row * columns + place];
     return minimum(maximum(result, least), largest);
 }
 
 /* Look-ups. A position that is NaN or negative is 0, one behind the end the last. */
 
-INLINE long position(double x, long size) { return x > 0 ? (long)(x < (double)(size - 1) ? x : (double)(size - 1)) : 0; }
+INLINE int64_t position(double x, int64_t size) { return x > 0 ? (int64_t)(x < (double)(size - 1) ? x : (double)(size - 1)) : 0; }
 
-static double search(const double *table, long size, double x)
+static double search(const double *table, int64_t size, double x)
 {
-    long first = 0;
-    for (long length = size; length > 0;) {
-        long half = length / 2;
+    int64_t first = 0;
+    for (int64_t length = size; length > 0;) {
+        int64_t half = length / 2;
         if (table[first + half] < x) first += half + 1, length -= half + 1;
         else length = half;
     }
@@ -152,9 +133,9 @@ static double search(const double *table, long size, double x)
 
 INLINE int follows(double x, double y) { return x > y || (x != x && y == y); }
 
-static void sift(double *x, long stride, long root, long size)
+static void sift(double *x, int64_t stride, int64_t root, int64_t size)
 {
-    for (long child; (child = 2 * root + 1) < size; root = child) {
+    for (int64_t child; (child = 2 * root + 1) < size; root = child) {
         if (child + 1 < size && follows(x[(child + 1) * stride], x[child * stride])) child++;
         if (!follows(x[child * stride], x[root * stride])) return;
         double held = x[root * stride];
@@ -163,10 +144,10 @@ static void sift(double *x, long stride, long root, long size)
     }
 }
 
-static void sort(double *x, long stride, long size)
+static void sort(double *x, int64_t stride, int64_t size)
 {
-    for (long root = size / 2 - 1; root >= 0; root--) sift(x, stride, root, size);
-    for (long last = size - 1; last > 0; last--) {
+    for (int64_t root = size / 2 - 1; root >= 0; root--) sift(x, stride, root, size);
+    for (int64_t last = size - 1; last > 0; last--) {
         double held = x[0];
         x[0] = x[last * stride];
         x[last * stride] = held;

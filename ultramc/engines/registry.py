@@ -6,12 +6,13 @@ import importlib
 from importlib.metadata import entry_points
 
 from ultramc.engines.base import Engine, EngineInfo
-from ultramc.errors import EngineUnavailable, InputError
+from ultramc.errors import EngineUnavailable, InputError, UltramcError
 
 BUILT_IN = {
     "numpy": "ultramc.engines.on_numpy:NumPyEngine",
     "native": "ultramc.engines.on_native:NativeEngine",
     "jax": "ultramc.engines.on_jax:JaxEngine",
+    "cupy": "ultramc.engines.on_cupy:CupyEngine",
 }
 GROUP = "ultramc.engines"
 
@@ -22,11 +23,11 @@ def registered() -> dict[str, str]:
 
 
 def engine(choice: str | Engine) -> Engine:
-    """An engine by name, or the engine given. ``"auto"`` is NumPy, which runs everywhere.
+    """An engine by name, or the engine given.
 
     Raises InputError for a name that nobody registered and EngineUnavailable where it cannot run here.
     """
-    chosen = choice if isinstance(choice, Engine) else made("numpy" if choice == "auto" else choice)
+    chosen = choice if isinstance(choice, Engine) else made(choice)
     availability = chosen.availability()
     if not availability.available:
         raise EngineUnavailable(f"engine {chosen.name!r} cannot run here: {availability.reason}")
@@ -49,8 +50,8 @@ def made(name: object) -> Engine:
     module, _, attribute = places[name].partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)()
-    except ImportError as error:
-        raise EngineUnavailable(f"engine {name!r} cannot be loaded: {error}") from error
+    except Exception as error:  # one of somebody else's that breaks in its own way must not hide the others
+        raise EngineUnavailable(f"engine {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, Engine):
         raise InputError(f"engine {name!r} is registered at {places[name]}, which makes no ultramc.Engine")
     return found
@@ -64,8 +65,10 @@ def available_engines() -> tuple[EngineInfo, ...]:
 def _info(name: str) -> EngineInfo:
     try:
         availability = made(name).availability()
-    except (EngineUnavailable, InputError) as error:
+    except UltramcError as error:
         return EngineInfo(name, False, str(error))
+    except Exception as error:
+        return EngineInfo(name, False, f"it does not say whether it can run here: {type(error).__name__}: {error}")
     return EngineInfo(name, availability.available, availability.reason)
 
 

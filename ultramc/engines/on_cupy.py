@@ -1,0 +1,283 @@
+"""The CuPy engine: CUDA C for an NVIDIA GPU. An iteration is a thread, a segment of the program a kernel, and kernels make the draws.
+
+Nothing that a GPU hands over is believed: outputs are poisoned before a launch, threads are counted, the bits of all outputs are
+summed up on both sides, a program with known bits comes before the first model, and stretches of a run are computed again on NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from ultramc.engines import self_test
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.cstyle import LARGEST_FUNCTION, Source, Target, render
+from ultramc.engines.cstyle import OPS as RENDERED
+from ultramc.engines.cubin import Cubin, compiled
+from ultramc.engines.host import Lot, chunk_of, drawn_of, words_of
+from ultramc.errors import DeviceError, EngineUnavailable, GPUValidationError, MemoryLimitExceeded
+from ultramc.logs import log
+from ultramc.ops import OPS
+from ultramc.program import Program
+from ultramc.sampling import WORDS_PER_BLOCK
+
+Array = Any
+
+THREADS = 128  # of a block
+EXHAUSTED = 240  # registers, of 255: a kernel that spills with fewer does so around calls of functions, and no cut helps
+FEWEST_INSTRUCTIONS = 50  # of a kernel that is cut no further, however many registers it asks for
+LARGEST_LAUNCH = 2**20  # iterations
+SHARE = 0.8  # of the free memory of a device, where no budget is given
+FAILED = "GPU validation failed – simulation not executed"
+HEADS = [Path(__file__).with_name(name) for name in ("threads.h", "prelude.h")]
+
+_BEGIN = """extern "C" __global__ void __launch_bounds__(THREADS) part{}(const double *__restrict__ K, const uint64_t *__restrict__ W,
+    const double *__restrict__ D, double *S, double *O, uint64_t *C, uint64_t n, uint64_t first)
+{{
+    const uint64_t l = (uint64_t)blockIdx.x * THREADS + threadIdx.x;
+    uint64_t sum = 0;
+    unsigned turn = 0;"""
+
+
+def _framed(lines: Sequence[str], functions: int) -> str:
+    """With its heads in it, since NVRTC reads no files."""
+    threads, prelude = (head.read_text(encoding="utf-8") for head in HEADS)
+    head = threads.replace('#include "prelude.h"', prelude)
+    return "\n".join((f"#define THREADS {THREADS}", head, *lines))
+
+
+TARGET = Target(THREADS, registers=True, begin=_BEGIN, end="    vouch(C, {}, sum);\n}}", frame=_framed)
+
+
+@frozen(eq=False)
+class Toolkit:
+    """The libraries that the engine calls; tests give it others."""
+
+    cupy: Any
+    nvrtc: Any
+
+    @classmethod
+    def installed(cls) -> Toolkit:
+        return cls(importlib.import_module("cupy"), importlib.import_module("cupy_backends.cuda.libs.nvrtc"))
+
+
+@frozen(eq=False)
+class Plan:
+    """An executable of the CuPy engine; `iterations`: how many go into one launch."""
+
+    program: Program
+    source: Source
+    kernels: tuple[Callable[..., None], ...]
+    iterations: int
+    budget: int
+
+
+class CupyEngine(Engine):
+    """`memory`: bytes of the device that one run may take (default: eight tenths of what is free). `device`: its number."""
+
+    name = "cupy"
+    invalid = GPUValidationError
+    strata = 8
+    lacks = MappingProxyType(
+        {
+            "scalar_call": "a Python function cannot be compiled",
+            **dict.fromkeys(sorted(frozenset(OPS) - RENDERED - {"scalar_call"}), "CUDA has none"),
+        }
+    )
+    supports = frozenset(OPS) - lacks.keys()
+
+    def __init__(self, *, memory: int | None = None, device: int = 0, toolkit: Toolkit | None = None) -> None:
+        self._memory = memory
+        self._device = device
+        self._given = toolkit
+        self._lock = threading.RLock()
+        self._is_proven = False
+
+    def availability(self) -> Availability:
+        try:
+            toolkit = self._toolkit
+        except ImportError as error:
+            return Availability(False, f"CuPy is not installed ({error}): pip install 'ultramc[cupy]'")
+        try:
+            devices = toolkit.cupy.cuda.runtime.getDeviceCount()
+        except toolkit.cupy.cuda.runtime.CUDARuntimeError as error:
+            return Availability(False, f"CUDA finds no device ({error}); an NVIDIA GPU and its driver are needed")
+        if self._device >= devices:
+            return Availability(False, f"there is no device {self._device}, only {devices} of them")
+        try:
+            toolkit.nvrtc.getVersion()
+        except (RuntimeError, OSError) as error:  # what the loader of CUDA's libraries raises
+            return Availability(False, f"NVRTC, which compiles kernels, cannot be loaded ({error}): pip install 'ultramc[cupy]'")
+        return Availability(True)
+
+    @property
+    def _toolkit(self) -> Toolkit:
+        if self._given is None:
+            self._given = Toolkit.installed()
+        return self._given
+
+    def compile(self, program: Program) -> Plan:
+        self.refuse_unsupported(program)
+        program.check_legal()
+        available = self.availability()
+        if not available.available:
+            raise EngineUnavailable(f"engine {self.name!r} cannot run here: {available.reason}")
+        with self._lock, self._on_device():
+            self._prove()
+            return self._planned(program)
+
+    def _prove(self) -> None:
+        """The same compiler, loader and kernels, on a program whose bits are known, once for an engine."""
+        if self._is_proven:
+            return
+        found = self_test.digest(self._run(self._planned(self_test.PROGRAM), self_test.JOB, self_test.FIRST, self_test.COUNT))
+        if found != self_test.DIGEST:
+            raise GPUValidationError(
+                f"{FAILED}: the self-test gives other bits than every correct device ({found} instead of {self_test.DIGEST}); "
+                "no model was run. Try another driver or device, or another engine"
+            )
+        self._is_proven = True
+
+    def _planned(self, program: Program) -> Plan:
+        source, cubin = self._fitting(program)
+        module = self._toolkit.cupy.RawModule(path=str(cubin.path))
+        kernels = tuple(module.get_function(f"part{number}") for number in range(source.functions))
+        budget = self._memory if self._memory is not None else int(SHARE * self._free())
+        fitting = budget // _each(source)
+        if fitting < THREADS:
+            raise MemoryLimitExceeded(
+                f"{THREADS} iterations at once, the fewest, need {THREADS * _each(source):,} bytes on the device, {budget:,} are allowed; "
+                "name fewer outputs, or use engine='native', which needs memory for a few iterations only"
+            )
+        return Plan(program, source, kernels, min(LARGEST_LAUNCH, 1 << fitting.bit_length() - 1), budget)
+
+    def _fitting(self, program: Program) -> tuple[Source, Cubin]:
+        """Cut into smaller kernels while registers do not suffice."""
+        architecture = f"sm_{self._toolkit.cupy.cuda.Device(self._device).compute_capability}"
+        limit = LARGEST_FUNCTION
+        while True:
+            source = render(program, TARGET, limit)
+            cubin = compiled(self._toolkit.nvrtc, source.text, architecture)
+            if not cubin.spilled or cubin.registers < EXHAUSTED or limit <= FEWEST_INSTRUCTIONS:
+                log.info("kernels compiled", kernels=source.functions, registers=cubin.registers, spilled=cubin.spilled)
+                return source, cubin
+            limit //= 2
+
+    def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
+        with self._lock, self._on_device():
+            return self._run(executable, job, first, count)
+
+    def _run(self, plan: Plan, job: Job, first: int, count: int) -> Chunk:
+        outputs = np.empty((plan.source.outputs, count))
+        for start in range(0, count, plan.iterations):
+            stop = min(start + plan.iterations, count)
+            outputs[:, start:stop] = self._launched(plan, job, first + start, stop - start)
+        return chunk_of(plan.program, outputs, first, count)
+
+    def _launched(self, plan: Plan, job: Job, first: int, count: int) -> Array:
+        """From the beginning of a block of draws, in whole blocks of threads; those asked for are kept."""
+        source, early = plan.source, first % WORDS_PER_BLOCK
+        lot = Lot(job, first - early, early + count, -(-(early + count) // THREADS) * THREADS)
+        with self._memory_for(plan, lot.size):
+            outputs, vouchers = self._poisoned(source.outputs, lot.size), self._poisoned(source.functions, lot.size // THREADS, 2)
+            scratch = self._toolkit.cupy.empty((max(1, source.scratch), lot.size), np.float64)
+            given = [self._sent(each) for each in (source.constants, words_of(source, job), drawn_of(source, lot))]
+        stream = self._toolkit.cupy.cuda.get_current_stream()
+        arguments = (*given, scratch, outputs, vouchers, np.uint64(lot.size), np.uint64(lot.first))
+        for kernel in plan.kernels:
+            kernel((lot.size // THREADS,), (THREADS,), arguments)
+        stream.synchronize()
+        found = outputs.get()
+        _check(found, vouchers.get())
+        return found.view(np.float64)[:, early : early + count]
+
+    def _poisoned(self, *shape: int) -> Array:
+        """Words all of whose bits are set: as a number a NaN that no arithmetic makes."""
+        array = self._toolkit.cupy.empty(shape, np.uint64)
+        if array.nbytes:
+            array.data.memset_async(0xFF, array.nbytes)
+        return array
+
+    def _sent(self, array: Array | None) -> Array | None:
+        if array is None:
+            return None
+        there = self._toolkit.cupy.empty(array.shape, array.dtype)
+        there.set(np.ascontiguousarray(array))
+        return there
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """On a stream of its own. CUDA's errors come late and stay, so each is the end of the device for this process."""
+        cupy = self._toolkit.cupy
+        try:
+            with cupy.cuda.Device(self._device), cupy.cuda.Stream(non_blocking=True):
+                yield
+        except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
+            raise DeviceError(
+                f"engine {self.name!r}: the GPU failed ({error}), nothing of this run is kept; "
+                "its errors stay until the process ends, so start a new one, or use another engine"
+            ) from error
+
+    @contextmanager
+    def _memory_for(self, plan: Plan, iterations: int) -> Iterator[None]:
+        try:
+            yield
+        except self._toolkit.cupy.cuda.memory.OutOfMemoryError as error:
+            free = int(SHARE * self._free())
+            raise MemoryLimitExceeded(
+                f"{iterations:,} iterations at once need {iterations * _each(plan.source):,} bytes on the GPU ({error}); "
+                f"{free // _each(plan.source):,} would fit now: engine=ultramc.engines.on_cupy.CupyEngine(memory={free})"
+            ) from error
+
+    def _free(self) -> int:
+        return int(self._toolkit.cupy.cuda.runtime.memGetInfo()[0])
+
+    def bytes_per_iteration(self, executable: Plan) -> int:
+        """On the host: what comes back, twice, since it is copied, and draws of samplings other than random."""
+        return 8 * (2 * executable.source.outputs + executable.source.cells_drawn) + 1
+
+    def iterations_at_once(self, executable: Plan) -> int:
+        return executable.iterations
+
+    def within(self, executable: Plan, memory: int) -> Plan:
+        fitting = max(THREADS, memory // self.bytes_per_iteration(executable))
+        return evolve(executable, iterations=min(executable.iterations, 1 << fitting.bit_length() - 1))
+
+    def chunk_blocks(self, executable: Plan) -> int:
+        return -(-executable.iterations // CANONICAL_BLOCK)
+
+
+def _each(source: Source) -> int:
+    """Bytes of the device for one iteration; its share of what a block vouches for is rounded up."""
+    return 8 * (max(1, source.scratch) + source.outputs + source.cells_drawn) + 1
+
+
+def _check(outputs: Array, vouchers: Array) -> None:
+    """Raises GPUValidationError where a kernel did not write all of its outputs, or others arrived than it wrote."""
+    counts, sums = vouchers[..., 0], vouchers[-1, :, 1]
+    if (counts != THREADS).any():
+        kernel, block = np.argwhere(counts != THREADS)[0]
+        ended = f"{_counted(counts[kernel, block])} of {THREADS} threads"
+        raise GPUValidationError(f"{FAILED}: {ended} came to the end of kernel {kernel} in block {block} of {sums.size:,}")
+    if (outputs == POISON).any():
+        cell, iteration = np.argwhere(outputs == POISON)[0]
+        raise GPUValidationError(f"{FAILED}: a kernel left output {cell} of iteration {iteration} of its launch as it was")
+    weights = 2 * np.arange(outputs.size, dtype=np.uint64).reshape(outputs.shape) + 1
+    found = (outputs * weights).sum(axis=0, dtype=np.uint64).reshape(-1, THREADS).sum(axis=1, dtype=np.uint64)
+    if (found != sums).any():
+        raise GPUValidationError(f"{FAILED}: other outputs arrived than block {int(np.argmax(found != sums))} of {sums.size:,} computed")
+
+
+POISON = np.uint64(2**64 - 1)
+
+
+def _counted(count: Array) -> str:
+    return "no" if count == POISON else f"{int(count):,}"
