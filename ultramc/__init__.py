@@ -3,6 +3,7 @@
 Importing this loads no engine and sets nothing global.
 """
 
+from ultramc import testing
 from ultramc.address import CellRef, RangeRef
 from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
@@ -46,6 +47,7 @@ from ultramc.distributions import (
 from ultramc.engines.base import Engine
 from ultramc.engines.registry import available_engines
 from ultramc.errors import (
+    CallbackError,
     CheckError,
     CircularReference,
     DeviceError,
@@ -60,9 +62,11 @@ from ultramc.errors import (
     MemoryLimitExceeded,
     MissingExtra,
     NoOutputs,
+    NotACallback,
     ReferenceNotFound,
     RunError,
     SimulationCancelled,
+    SimulationInterrupted,
     UltramcError,
     UnreadableResult,
     UnreadableWorkbook,
@@ -70,7 +74,9 @@ from ultramc.errors import (
     UnsupportedOp,
     WorkbookError,
 )
+from ultramc.launching import RunHandle
 from ultramc.package import ReadLimits
+from ultramc.progress import CancelToken, ErrorInfo, ProgressEvent, RunState
 from ultramc.results import Result
 from ultramc.sampling import Antithetic, LatinHypercube, Random, Sampling, Sobol
 from ultramc.simulation import Simulation
@@ -85,6 +91,8 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CallbackError",
+    "CancelToken",
     "CellRef",
     "CheckError",
     "CheckReport",
@@ -102,6 +110,7 @@ __all__ = [
     "EngineUnavailable",
     "EngineValidationError",
     "Erlang",
+    "ErrorInfo",
     "Exponential",
     "FormulaError",
     "FormulaSyntaxError",
@@ -128,8 +137,10 @@ __all__ = [
     "NoOutputs",
     "Normal",
     "NormalScoreCorrelation",
+    "NotACallback",
     "Pareto",
     "Poisson",
+    "ProgressEvent",
     "Random",
     "RangeRef",
     "RankCorrelation",
@@ -138,9 +149,12 @@ __all__ = [
     "ReferenceNotFound",
     "Result",
     "RunError",
+    "RunHandle",
+    "RunState",
     "Sampling",
     "Simulation",
     "SimulationCancelled",
+    "SimulationInterrupted",
     "Sobol",
     "StudentT",
     "Triangular",
@@ -159,4 +173,5 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "testing",
 ]

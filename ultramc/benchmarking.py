@@ -138,6 +138,8 @@ def _timed(simulation: Simulation, engine: Engine | None, row: Timing, seed: int
         return row
     try:
         seconds, _ = _clocked(lambda: simulation.run(row.iterations, engine=engine, seed=seed, check="off", validate=False))
+    except KeyboardInterrupt:
+        raise
     except Exception as error:
         return evolve(row, seconds=(), refusal=_reason(error))
     return evolve(row, seconds=(*row.seconds, seconds))

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; without this Python complains once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except KeyboardInterrupt:
-        return _said("cancelled", CANCELLED)
+    except KeyboardInterrupt as error:
+        return _said(str(error) or "cancelled", CANCELLED)
     except (UltramcError, OSError) as error:
         return _said(str(error), _code_of(error))
 

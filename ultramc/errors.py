@@ -10,12 +10,15 @@ UltramcError
 │   ├─ UnsupportedFormula   (+NotImplementedError)  a function or feature that we do not have
 │   └─ CircularReference    (+ValueError)           .path = [Sheet1!A1, Sheet1!B4, Sheet1!A1]
 ├─ InputError               (+ValueError)           a bad distribution, input, correlation or argument
+│   └─ NotACallback         (+TypeError)            progress= cannot be called here
 ├─ MissingExtra             (+ImportError)          an optional library, and the pip command that brings it
 ├─ UnreadableResult         (+OSError)              not a saved result, or one of another version
 ├─ NoOutputs                (+ValueError)           lists candidates
 ├─ CheckError               (+ValueError)           the recalculation differs from Excel's cached values
 ├─ RunError                 (+RuntimeError)         every iteration failed, or on_error="raise"
 ├─ SimulationCancelled                              .result holds what was done
+│   └─ SimulationInterrupted (+KeyboardInterrupt)   Ctrl-C
+├─ CallbackError            (+RuntimeError)         a callback raised, under strict_callbacks=True
 └─ EngineError
     ├─ EngineUnavailable    (+ImportError)          what to install
     ├─ UnsupportedOp        (+NotImplementedError)  cell, function, engines that can
@@ -105,6 +108,10 @@ class InputError(UltramcError, ValueError):
     """A distribution, input, correlation or argument that makes no sense; the message says what would."""
 
 
+class NotACallback(InputError, TypeError):
+    """What was given as `progress=` cannot be called, or not here; the message says what can."""
+
+
 class MissingExtra(UltramcError, ImportError):
     """An optional library is not installed; the message has the pip command that brings it."""
 
@@ -135,6 +142,18 @@ class RunError(UltramcError, RuntimeError):
 
 class SimulationCancelled(UltramcError):
     """The run was cancelled; `result` holds the iterations done, or None where there are none."""
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class SimulationInterrupted(SimulationCancelled, KeyboardInterrupt):
+    """Ctrl-C: cancelled, and a KeyboardInterrupt for all who wait for one."""
+
+
+class CallbackError(UltramcError, RuntimeError):
+    """A progress callback raised under `strict_callbacks=True`: that is the cause; `result` holds the iterations done, or None."""
 
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)

@@ -25,6 +25,7 @@ from ultramc import summary
 from ultramc.address import CellRef, parse_area, split_sheet
 from ultramc.correlation import Achieved, Group, compared
 from ultramc.errors import InputError, ReferenceNotFound
+from ultramc.progress import ErrorInfo
 from ultramc.report import Shape, Shown, Table, counted, error_text, number, printable
 from ultramc.sensitivity import Tornado, tornado
 from ultramc.summary import Array, Estimate, Sample, Starts, Tail
@@ -435,6 +436,7 @@ class Result(Shown):
     versions: dict[str, str] = Factory(dict)
     groups: tuple[Group, ...] = ()
     engine_reason: str = ""  # why engine="auto" chose it; empty where it was asked for
+    callback_errors: tuple[ErrorInfo, ...] = ()  # of progress callbacks, which were then called no more
 
     def __getitem__(self, key: Label) -> Output:
         if key not in self.outputs and key in self.inputs:
@@ -535,6 +537,7 @@ class Result(Shown):
                 *([f"check: {self.check}"] if self.check else ()),
                 *([f"validation: {self.validation}"] if self.validation else ()),
                 *(f"warning: {warning}" for warning in self.warnings),
+                *(f"progress callback failed: {error}" for error in self.callback_errors),
             ),
         )
 

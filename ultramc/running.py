@@ -6,60 +6,78 @@ import platform
 import time
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 
 from ultramc import reference
-from ultramc.engines.base import Chunk, Engine, Job, execute
-from ultramc.errors import RunError, SimulationCancelled
+from ultramc.engines.base import Chunk, Engine, Executable, Job, execute
+from ultramc.engines.pace import Pace
+from ultramc.errors import RunError, SimulationCancelled, SimulationInterrupted
+from ultramc.launching import Stages, because
 from ultramc.program import HIDDEN, Slot
 from ultramc.results import Column, Input, Output, Result
 from ultramc.tolerance import Tolerance
-from ultramc.validation import failure, strata_agree
+from ultramc.validation import Validation, failure, strata_agree
 from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
     from ultramc.simulation import Simulation
 
 
+@frozen(kw_only=True, eq=False)
+class Request:
+    """What is asked of a run, checked as far as it can be before any work.
+
+    `engine`: None for one that is chosen. `chunk`: iterations computed at once, None for what suits the engine. `memory`: bytes that
+    the engine may take.
+    """
+
+    engine: Engine | None
+    job: Job
+    check: str
+    validation: Validation | None
+    on_invalid: str
+    on_error: str
+    chunk: int | None
+    memory: int
+
+
 class Run:
     """One run: where its samples go, and what becomes of it."""
 
     def __init__(
-        self, simulation: Simulation, engine: Engine, job: Job, checked: str, validated: str, on_error: str, reason: str = ""
+        self, simulation: Simulation, engine: Engine, reason: str, asked: Request, checked: str, validated: str, stages: Stages
     ) -> None:
         self.simulation = simulation
         self.engine = engine
-        self.job = job
+        self.job = asked.job
+        self.on_error = asked.on_error
         self.checked = checked
         self.validated = validated
-        self.on_error = on_error
         self.engine_reason = reason
+        self.stages = stages
         self.done = 0
         self.started = time.perf_counter()
         slots = simulation.compiled.program.outputs
-        self.samples = {slot.label: np.empty((slot.cells.size, job.iterations)) for slot in slots}
-        self.tags = {slot.label: np.zeros((slot.cells.size, job.iterations), np.uint8) for slot in slots if slot.kinds != 1}
+        self.samples = {slot.label: np.empty((slot.cells.size, asked.job.iterations)) for slot in slots}
+        self.tags = {slot.label: np.zeros((slot.cells.size, asked.job.iterations), np.uint8) for slot in slots if slot.kinds != 1}
 
-    def execute(self, executable: Any, size: int, progress: bool) -> None:
-        bar = _bar(self.job.iterations) if progress else None
-
-        def receive(chunk: Chunk) -> None:
-            self._keep(chunk)
-            if bar is not None:
-                bar.update(chunk.count)
-
+    def execute(self, executable: Executable, pace: Pace) -> None:
+        """Raises SimulationCancelled with what is done, and RunError where iterations are missing."""
         try:
-            execute(self.engine, executable, self.job, size, receive, lambda: False)
+            execute(self.engine, executable, self.job, pace, self._keep, lambda: self.stages.token.cancelled)
         except KeyboardInterrupt:
-            part = self.result("cancelled") if self.done else None
-            raise SimulationCancelled(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations", part) from None
-        finally:
-            if bar is not None:
-                bar.close()
+            raise self._cancelled(SimulationInterrupted) from None
+        if self.stages.token.cancelled:
+            raise self._cancelled(SimulationCancelled)
         if self.done != self.job.iterations:
             raise RunError(f"engine {self.engine.name!r} executed {self.done:,} of {self.job.iterations:,} iterations")
+
+    def _cancelled(self, kind: type[SimulationCancelled]) -> SimulationCancelled:
+        part = self.result("cancelled") if self.done else None
+        return kind(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations{because(self.stages.token)}", part)
 
     def _keep(self, chunk: Chunk) -> None:
         place = slice(chunk.first, chunk.first + chunk.count)
@@ -70,6 +88,7 @@ class Run:
         self.done += chunk.count
         for slot in self.simulation.compiled.program.outputs:
             self._check_sound(slot, chunk)
+        self.stages.executed(self.done)
 
     def _check_sound(self, slot: Slot, chunk: Chunk) -> None:
         place = slice(chunk.first, chunk.first + chunk.count)
@@ -158,12 +177,6 @@ class Run:
 
 def _counts(errors: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in errors.items())
-
-
-def _bar(total: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit=" iterations", unit_scale=True, desc="ultramc")
 
 
 @cache

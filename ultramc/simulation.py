@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from weakref import WeakKeyDictionary
 
@@ -28,31 +30,37 @@ from ultramc.arguments import (
 from ultramc.calculation import Calculation
 from ultramc.compilation import Compilation, Compiled
 from ultramc.correlation import Correlation
+from ultramc.delivery import Tracker
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import choice, registry
-from ultramc.engines.base import Engine, Executable, Job, fitted
+from ultramc.engines.base import Engine, Executable, Job, Steps, fitted, ignored
 from ultramc.engines.on_numpy import NumPyEngine
+from ultramc.engines.pace import Pace, guessed_seconds
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
+from ultramc.launching import Launch, RunHandle, Stages, attend
+from ultramc.listening import AsyncProgress, Listeners, Progress, callbacks_of, seconds, token_of
 from ultramc.logs import log
 from ultramc.program import HIDDEN, Program, Ref
+from ultramc.progress import CancelToken
 from ultramc.report import counted
 from ultramc.results import Result
-from ultramc.running import Run
+from ultramc.running import Request, Run
 from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, strata_bytes, whole
 from ultramc.ties import tied
 from ultramc.validation import UNTESTED, Agreement, Validation, agreement
 from ultramc.workbook import Workbook
 
 if TYPE_CHECKING:
+    from ultramc.asynchronous import EventStream
     from ultramc.explain import Explanation
 
 MOST_WARNINGS = 20  # cells that keep their saved values
+MINIMUM_HEARTBEAT = 0.01  # seconds
 KEPT_CALL_SITES = 256  # cells with draws in the sheet whose values are kept as inputs
-Progress = bool
 
 
 class Simulation:
@@ -62,8 +70,8 @@ class Simulation:
     name → a distribution, or a number that fixes it. `outputs`: cells, ranges or names, or {label: reference}.
     `correlation`: `RankCorrelation` and its like, one or several. `in_sheet=False` freezes draws that are written in the sheet at
     their saved values; `dialect`: how they are written, "@RISK" or "plain Excel", found out where it is None.
-    `progress=True` shows a bar in each run. `unrolled=True` computes every formula cell by itself, without blocks and loops:
-    slower, and to the bit the same.
+    `progress=True` shows a bar in each run that is not told otherwise. `unrolled=True` computes every formula cell by itself,
+    without blocks and loops: slower, and to the bit the same.
 
     Raises UltramcError's children: ReferenceNotFound, InputError, NoOutputs, FormulaError where a formula between inputs
     and outputs is not supported. What it accepts can run. Immutable; may be used by several threads.
@@ -78,7 +86,7 @@ class Simulation:
         correlation: Correlation | Sequence[Correlation] = (),
         in_sheet: bool = True,
         dialect: str | None = None,
-        progress: Progress = False,
+        progress: Progress | None = None,
         now: datetime | None = None,
         unrolled: bool = False,
     ) -> None:
@@ -123,10 +131,14 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
-        progress: Progress | None = None,
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
+        progress: Progress | None = None,
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        strict_callbacks: bool = False,
+        cancel: CancelToken | None = None,
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
@@ -138,31 +150,123 @@ class Simulation:
         first computes some iterations that NumPy computes too, as a `Validation` says; where they disagree nothing is simulated, or,
         with `on_invalid="numpy"`, NumPy simulates. `on_error`: "exclude" leaves
         iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `chunk`: iterations
-        computed at once (default: as the engine likes); it never changes a result. `memory_limit`: bytes or "2GB" for buffers
-        and samples (default: half of what is free).
+        computed at once (default: as the engine likes and as progress allows); it never changes a result. `memory_limit`: bytes or
+        "2GB" for buffers and samples (default: half of what is free).
+
+        `progress`: True for a bar, a function that takes a `ProgressEvent`, or a list of them, called on this thread; at most one
+        event of progress every `interval` seconds (0: each, and the run waits for slow functions), a sign of life every `heartbeat`
+        seconds. A function that raises is called no more, and stands in `Result.callback_errors`; with `strict_callbacks` it
+        cancels the run. `cancel`: a token that cancels the run from elsewhere.
 
         Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError
-        (with `.run`, the result so far) and SimulationCancelled (on Ctrl-C, with `.result`).
+        (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on Ctrl-C SimulationInterrupted,
+        which is both that and a KeyboardInterrupt.
         """
-        check_choice("check", check, ("raise", "warn", "off"))
-        check_choice("on_error", on_error, ("exclude", "raise"))
-        check_choice("on_invalid", on_invalid, ("raise", "numpy"))
-        refuse_until(until)
-        job = self._run_job(iterations, seed, sampling)
-        checked = self._checked(check)
-        how = Validation() if isinstance(validate, bool) else validate
-        asked, reason = self._asked(engine, job.iterations)
-        chosen, agreed = self._validated(asked, job, how, on_invalid) if validate else (asked, UNTESTED)
-        executable, size = self._fitted(chosen, job, chunk, memory_limit)
-        run = Run(self, chosen, job, checked, str(agreed), on_error, reason)
-        what = {"workbook": self.workbook.file_name, "engine": chosen.name, "engine_reason": reason, "iterations": job.iterations}
-        log.info("run started", **what, seed=job.seed, chunk=size)
-        run.execute(executable, size, self.progress if progress is None else progress)
-        if validate:
-            run.confirm(how.tolerance, agreed.crossed)
-        result = run.result("completed")
-        log.info("run completed", iterations=result.iterations, seconds=result.elapsed)
-        return result
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        listeners = self._listeners(progress, strict_callbacks, cancel)
+        launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
+        attend(launch)
+        return launch.outcome()
+
+    async def run_async(
+        self,
+        iterations: int | None = None,
+        *,
+        engine: str | Engine = "auto",
+        seed: int | None = None,
+        sampling: str | Sampling | None = None,
+        check: Literal["raise", "warn", "off"] = "raise",
+        validate: bool | Validation = True,
+        on_invalid: Literal["raise", "numpy"] = "raise",
+        on_error: Literal["exclude", "raise"] = "exclude",
+        chunk: int | None = None,
+        memory_limit: int | str | None = None,
+        until: object = None,
+        progress: AsyncProgress | None = None,
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        strict_callbacks: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> Result:
+        """`run` without blocking the event loop, on which callbacks are called; they may be coroutine functions.
+
+        Cancelling the task cancels the run; the partial result is in the cause of the CancelledError, a SimulationCancelled.
+        """
+        from ultramc import asynchronous
+
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        listeners = self._listeners(progress, strict_callbacks, cancel, may_be_async=True)
+        launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
+        await asynchronous.attend(launch)
+        return launch.outcome()
+
+    def stream(
+        self,
+        iterations: int | None = None,
+        *,
+        engine: str | Engine = "auto",
+        seed: int | None = None,
+        sampling: str | Sampling | None = None,
+        check: Literal["raise", "warn", "off"] = "raise",
+        validate: bool | Validation = True,
+        on_invalid: Literal["raise", "numpy"] = "raise",
+        on_error: Literal["exclude", "raise"] = "exclude",
+        chunk: int | None = None,
+        memory_limit: int | str | None = None,
+        until: object = None,
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        cancel: CancelToken | None = None,
+    ) -> EventStream:
+        """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
+        from ultramc.asynchronous import EventStream
+
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        return EventStream(self._launch(asked, self._listeners(False, False, cancel), interval, heartbeat))
+
+    def start(
+        self,
+        iterations: int | None = None,
+        *,
+        engine: str | Engine = "auto",
+        seed: int | None = None,
+        sampling: str | Sampling | None = None,
+        check: Literal["raise", "warn", "off"] = "raise",
+        validate: bool | Validation = True,
+        on_invalid: Literal["raise", "numpy"] = "raise",
+        on_error: Literal["exclude", "raise"] = "exclude",
+        chunk: int | None = None,
+        memory_limit: int | str | None = None,
+        until: object = None,
+        progress: Progress | None = None,
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        strict_callbacks: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> RunHandle:
+        """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        return RunHandle(self._launch(asked, self._listeners(progress, strict_callbacks, cancel), interval, heartbeat))
+
+    def _carry_out(self, asked: Request, stages: Stages) -> Result:
+        """The stages of a run, one after the other."""
+        job, (preferred, reason) = asked.job, self._chosen(asked)
+        what = {"workbook": self.workbook.file_name, "engine": preferred.name, "engine_reason": reason, "iterations": job.iterations}
+        log.info("run started", **what, seed=job.seed)
+        with stages.stage("check"):
+            checked = self._checked(asked.check)
+        with stages.stage("compile") as told:
+            self.executable(preferred, told=told)
+        with stages.stage("validate"):
+            engine, agreed = self._validated(preferred, job, asked.validation, asked.on_invalid)
+            executable, pace = self._fitted(engine, asked)
+        with stages.stage("sample", job.iterations):
+            run = Run(self, engine, reason, asked, checked, str(agreed), stages)
+            run.execute(executable, pace)
+        with stages.stage("summarise"):
+            if asked.validation is not None:
+                run.confirm(asked.validation.tolerance, agreed.crossed)
+            return run.result("completed")
 
     def check(self) -> checking.CheckReport:
         """The cells that the outputs depend on, recalculated and compared with what Excel cached."""
@@ -294,7 +398,70 @@ class Simulation:
         kept = self.calculation.unsupported.items()
         return [(place, error) for place, error in kept if place.first not in lost and not is_uncertain(place.first)]
 
+    @cached_property
+    def _guessed_seconds(self) -> float:
+        return guessed_seconds(self.compiled.program)
+
     # Before a run
+
+    def _asked(
+        self,
+        iterations: int | None,
+        engine: str | Engine,
+        seed: int | None,
+        sampling: str | Sampling | None,
+        check: str,
+        validate: bool | Validation,
+        on_invalid: str,
+        on_error: str,
+        chunk: int | None,
+        memory_limit: int | str | None,
+        until: object,
+    ) -> Request:
+        """Raises InputError, EngineUnavailable, and MemoryLimitExceeded where the samples alone are too many."""
+        check_choice("check", check, ("raise", "warn", "off"))
+        check_choice("on_error", on_error, ("exclude", "raise"))
+        check_choice("on_invalid", on_invalid, ("raise", "numpy"))
+        refuse_until(until)
+        job = self._run_job(iterations, seed, sampling)
+        return Request(
+            engine=None if engine == choice.AUTO else self._engine(engine),
+            job=job,
+            check=check,
+            validation=Validation() if validate is True else validate or None,
+            on_invalid=on_invalid,
+            on_error=on_error,
+            chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
+            memory=self._memory(job, memory_limit),
+        )
+
+    def _memory(self, job: Job, limit: int | str | None) -> int:
+        """Bytes that are left for an engine. Raises MemoryLimitExceeded where none are."""
+        allowed = bytes_of(limit) if limit is not None else free_memory() // 2
+        kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
+        strata = strata_bytes(job, self.compiled.program.ties())
+        if kept + strata > allowed:
+            ranking = f" and ranking correlated draws under {job.sampling.name} sampling {strata:,}" if strata else ""
+            raise MemoryLimitExceeded(
+                f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
+                "ask for fewer iterations or outputs, or raise memory_limit="
+            )
+        return allowed - kept - strata
+
+    def _listeners(self, progress: object, strict: bool, cancel: CancelToken | None, *, may_be_async: bool = False) -> Listeners:
+        chosen = self.progress if progress is None else progress
+        return Listeners(callbacks_of(chosen, may_be_async=may_be_async), strict, token_of(cancel))
+
+    def _launch(self, asked: Request, listeners: Listeners, interval: float, heartbeat: float, *, is_read: bool = True) -> Launch:
+        """Where nobody reads there are but heartbeats, for the log."""
+        between = seconds("interval", interval)
+        tracker = Tracker(
+            run_id=token_hex(8),
+            total=asked.job.iterations,
+            interval=between if is_read else math.inf,
+            heartbeat=seconds("heartbeat", heartbeat, at_least=MINIMUM_HEARTBEAT),
+        )
+        return Launch(partial(self._carry_out, asked), tracker, listeners)
 
     def _run_job(self, iterations: int | None, seed: int | None, sampling: str | Sampling | None) -> Job:
         """What is asked for, else what is stored, else a new seed and random sampling."""
@@ -319,11 +486,11 @@ class Simulation:
             report,
         )
 
-    def _asked(self, engine: str | Engine, iterations: int) -> tuple[Engine, str]:
+    def _chosen(self, asked: Request) -> tuple[Engine, str]:
         """The engine that is asked for, or chosen where none is, and then the reason."""
-        if engine != choice.AUTO:
-            return self._engine(engine), ""
-        made = choice.chosen(self.compiled.program, iterations)
+        if asked.engine is not None:
+            return asked.engine, ""
+        made = choice.chosen(self.compiled.program, asked.job.iterations)
         return self._engine(made.engine), made.reason
 
     def _engine(self, choice: str | Engine) -> Engine:
@@ -332,14 +499,16 @@ class Simulation:
             return registry.engine(choice)
         return self._engines.setdefault(choice, registry.engine(choice))
 
-    def executable(self, engine: Engine, *, anew: bool = False) -> Executable:
+    def executable(self, engine: Engine, *, anew: bool = False, told: Steps = ignored) -> Executable:
         """What an engine makes of the program: compiled once for each engine, unless it is asked for anew."""
         if anew or engine not in self._executables:
-            self._executables[engine] = engine.compile(self.compiled.program)
+            self._executables[engine] = engine.compile_in_steps(self.compiled.program, told)
         return self._executables[engine]
 
-    def _validated(self, engine: Engine, job: Job, how: Validation, on_invalid: str) -> tuple[Engine, Agreement]:
+    def _validated(self, engine: Engine, job: Job, how: Validation | None, on_invalid: str) -> tuple[Engine, Agreement]:
         """The engine that may run, and what the result says of it."""
+        if how is None:
+            return engine, UNTESTED
         numpy = self._engine("numpy")
         if type(engine) is NumPyEngine:  # another kind of it may do otherwise
             return engine, Agreement()
@@ -355,18 +524,11 @@ class Simulation:
         """Compare an engine with NumPy as `run` does before it simulates, with the sampling stored. Raises EngineValidationError."""
         return self._validated(engine, self._run_job(iterations, seed, None), Validation(), "raise")[1]
 
-    def _fitted(self, engine: Engine, job: Job, chunk: int | None, memory_limit: int | str | None) -> tuple[Executable, int]:
-        allowed = bytes_of(memory_limit) if memory_limit is not None else free_memory() // 2
-        kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
-        strata = strata_bytes(job, self.compiled.program.ties())
-        if kept + strata > allowed:
-            ranking = f" and ranking correlated draws under {job.sampling.name} sampling {strata:,}" if strata else ""
-            raise MemoryLimitExceeded(
-                f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
-                "ask for fewer iterations or outputs, or raise memory_limit="
-            )
-        executable, size = fitted(engine, self.executable(engine), allowed - kept - strata)
-        return executable, size if chunk is None else min(at_least_one("chunk", chunk), job.iterations)
+    def _fitted(self, engine: Engine, asked: Request) -> tuple[Executable, Pace]:
+        executable, largest = fitted(engine, self.executable(engine), asked.memory)
+        if asked.chunk is not None:
+            return executable, Pace.fixed(asked.chunk)
+        return executable, Pace.of(self._guessed_seconds, largest, engine.fewest_iterations(executable))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without what is compiled: another process makes it again."""

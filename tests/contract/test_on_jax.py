@@ -21,6 +21,7 @@ from ultramc.engines import on_jax
 from ultramc.engines.base import CANONICAL_BLOCK, Job, fitted
 from ultramc.engines.on_jax import JaxEngine, Stepped
 from ultramc.engines.on_numpy import NumPyEngine
+from ultramc.engines.pace import LONG, guessed_seconds
 from ultramc.program import Builder, constant
 from ultramc.sampling import Site
 
@@ -34,6 +35,22 @@ def payloads(engine, program, count=COUNT, job=JOB):
 
 def drawn(builder, row=1, shape=(1, 1, 1, 1)):
     return builder.append("uniform", site=Site("S", row, 1), shape=shape)
+
+
+# How many iterations at once
+
+
+def column(rows):
+    cells = {f"B{row}": f"=B{row - 1}*1.01+$A$1/(3+B{row - 1})-$A$1*B{row - 1}" for row in range(2, rows + 1)}
+    return mc.Simulation(workbook({"A1": 1, "B1": "=A1", **cells}), inputs={"A1": mc.Uniform(0, 1)}, outputs=[f"B{rows}"])
+
+
+def test_fewer_iterations_at_once_where_all_would_take_long():
+    """All are carried out before progress can move; the bits are those of any other number."""
+    short, long = column(20), column(3_000)
+    iterations = [JaxEngine().compile(each.compiled.program).iterations for each in (short, long)]
+    assert iterations[0] == 8 * CANONICAL_BLOCK > iterations[1] >= CANONICAL_BLOCK
+    assert iterations[1] * guessed_seconds(long.compiled.program) <= LONG
 
 
 # The same bits as NumPy, where ops have no tolerance

@@ -6,23 +6,33 @@ so that chunk size and threads cannot change a bit of a result.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ultramc.errors import EngineValidationError, InputError, MemoryLimitExceeded, UnsupportedOp
+from ultramc.errors import EngineValidationError, MemoryLimitExceeded, UnsupportedOp
 from ultramc.program import Program, Slot
 from ultramc.sampling import Job as Job
+
+if TYPE_CHECKING:
+    from ultramc.engines.pace import Pace
 
 CANONICAL_BLOCK = 4_096
 
 Executable = Any
+Steps = Callable[[int, int], object]  # told how much of something is done, and of how much
+
+
+def ignored(done: int, total: int) -> None:
+    """Steps that nobody follows."""
 
 
 @frozen(eq=False)
@@ -66,6 +76,10 @@ class Engine(ABC):
     def compile(self, program: Program) -> Executable:
         """Raises UnsupportedOp where the program needs an op that the engine lacks."""
 
+    def compile_in_steps(self, program: Program, told: Steps) -> Executable:
+        """`compile`, by an engine that can say how far it is: `told` is called between its steps, and may raise to end it."""
+        return self.compile(program)
+
     @abstractmethod
     def run(self, executable: Executable, job: Job, first: int, count: int) -> Chunk:
         """Execute some iterations; any number of threads may do so at once."""
@@ -77,6 +91,10 @@ class Engine(ABC):
     def iterations_at_once(self, executable: Executable) -> int:
         """How many iterations are carried out at once."""
         return CANONICAL_BLOCK
+
+    def fewest_iterations(self, executable: Executable) -> int:
+        """Fewer than these take as long."""
+        return 1
 
     def within(self, executable: Executable, memory: int) -> Executable:
         """The executable for a run in which one thread may take so many bytes: with fewer iterations at once, if it can."""
@@ -120,39 +138,42 @@ def fitted(engine: Engine, executable: Executable, memory: int) -> tuple[Executa
     return executable, max(1, min(engine.chunk_blocks(executable), memory // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
 
 
-def chunks(iterations: int, size: int) -> Iterator[tuple[int, int]]:
-    """(first, count) of each chunk."""
-    if size < 1:
-        raise InputError(f"a chunk of {size} iterations; at least 1 is needed")
-    for first in range(0, iterations, size):
-        yield first, min(size, iterations - first)
-
-
 def execute(
-    engine: Engine, executable: Executable, job: Job, size: int, receive: Callable[[Chunk], None], stop: Callable[[], bool]
+    engine: Engine, executable: Executable, job: Job, pace: Pace, receive: Callable[[Chunk], None], stop: Callable[[], bool]
 ) -> None:
     """Run all chunks on the engine's threads; `receive` is called here, in the order of the chunks. `stop` ends the run early."""
-    pending: dict[int, Future[Chunk]] = {}
-    todo = chunks(job.iterations, size)
-    expected = 0
+    pending: deque[Future[tuple[Chunk, float] | None]] = deque()
+    begun = 0
     with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
         try:
             while True:
-                while len(pending) < 2 * engine.threads and not stop():
-                    piece = next(todo, None)
-                    if piece is None:
-                        break
-                    pending[piece[0]] = pool.submit(engine.run, executable, job, *piece)
+                while begun < job.iterations and len(pending) < 2 * engine.threads:
+                    count = pace.next(begun, job.iterations)
+                    pending.append(pool.submit(_timed, engine, executable, job, begun, count, stop))
+                    begun += count
                 if not pending:
                     return
-                wait(pending.values(), return_when=FIRST_COMPLETED)
-                while expected in pending and pending[expected].done():
-                    chunk = pending.pop(expected).result()
-                    expected += chunk.count
+                wait(pending, return_when=FIRST_COMPLETED)
+                while pending and pending[0].done():
+                    answer = pending.popleft().result()
+                    if answer is None:
+                        return
+                    chunk, seconds = answer
+                    pace.took(chunk.count, seconds)
                     receive(chunk)
         finally:
-            for future in pending.values():
+            for future in pending:
                 future.cancel()
+
+
+def _timed(
+    engine: Engine, executable: Executable, job: Job, first: int, count: int, stop: Callable[[], bool]
+) -> tuple[Chunk, float] | None:
+    """A chunk and its seconds; None where the run was stopped while the chunk waited for a thread."""
+    if stop():
+        return None
+    begun = time.perf_counter()
+    return engine.run(executable, job, first, count), time.perf_counter() - begun
 
 
 @frozen

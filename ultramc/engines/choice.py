@@ -8,7 +8,7 @@ before.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
@@ -50,15 +50,18 @@ def _fewest(program: Program) -> int:
     return FEWEST_NUMBERS + FEWEST_FOR_EACH_INSTRUCTION * sum(map(weight, program.instructions))
 
 
-def numbers(instructions: Sequence[Instruction]) -> int:
-    """How many numbers an iteration computes: the cells of each result, those of a body at each step of its loop."""
-    return sum(map(_numbers, instructions))
+def numbers(instructions: Sequence[Instruction], cost: Callable[[Instruction], int] = lambda instruction: 1) -> int:
+    """How many numbers an iteration computes: the cells of each result, those of a body at each step of its loop.
+
+    `cost`: as how many one number of an instruction counts.
+    """
+    return sum(_numbers(instruction, cost) for instruction in instructions)
 
 
-def _numbers(instruction: Instruction) -> int:
+def _numbers(instruction: Instruction, cost: Callable[[Instruction], int]) -> int:
     if "body" in instruction.attributes:
-        return int(instruction.attributes.get("steps", 1)) * numbers(instruction.attributes["body"].instructions)
-    return sum(math.prod(ref.shape) for ref in instruction.results)
+        return int(instruction.attributes.get("steps", 1)) * numbers(instruction.attributes["body"].instructions, cost)
+    return cost(instruction) * sum(math.prod(ref.shape) for ref in instruction.results)
 
 
 def _cannot(engine: Engine, program: Program) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 from attrs import field, frozen
 
 from ultramc.address import RangeRef
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, empty_chunk
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, Steps, empty_chunk, ignored
 from ultramc.engines.host import MADE, Lot
+from ultramc.engines.pace import LONG, guessed_seconds
 from ultramc.errors import InputError
 from ultramc.ops import OPS
 from ultramc.program import Body, Instruction, Operand, Program, Ref, all_instructions
@@ -165,10 +166,15 @@ class JaxEngine(Engine):
         return Availability(True)
 
     def compile(self, program: Program) -> Plan:
+        return self.compile_in_steps(program, ignored)
+
+    def compile_in_steps(self, program: Program, told: Steps) -> Plan:
+        """A step is a segment."""
         self.refuse_unsupported(program)
         program.check_legal()
         segments = segments_of(program.instructions, _kept(program), self._heaviest)
-        return _compiled(program, segments, self._iterations or _suitable(_between(segments)), self._heaviest)
+        iterations = self._iterations or _suitable(_between(segments), guessed_seconds(program))
+        return _compiled(program, segments, iterations, self._heaviest, told)
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
         return executable.run(job, first, count)
@@ -177,6 +183,10 @@ class JaxEngine(Engine):
         return executable.bytes_per_iteration
 
     def iterations_at_once(self, executable: Plan) -> int:
+        return executable.iterations
+
+    def fewest_iterations(self, executable: Plan) -> int:
+        """All are carried out, whether they are asked for or not."""
         return executable.iterations
 
     def within(self, executable: Plan, memory: int) -> Plan:
@@ -194,8 +204,10 @@ class JaxEngine(Engine):
         return self._threads
 
 
-def _suitable(each: int) -> int:
-    return max(SMALLEST_RUN, min(LARGEST_CHUNK * CANONICAL_BLOCK, _power_of_two(MOST_MEMORY // max(1, each))))
+def _suitable(each: int, seconds: float) -> int:
+    """For iterations that take so many bytes, and about so many seconds: all are carried out before progress can move."""
+    fitting = min(MOST_MEMORY // max(1, each), int(LONG / seconds))
+    return max(SMALLEST_RUN, min(LARGEST_CHUNK * CANONICAL_BLOCK, _power_of_two(fitting)))
 
 
 def _power_of_two(number: int) -> int:
@@ -217,11 +229,11 @@ def _made_by_host(segment: Segment) -> tuple[Instruction, ...]:
     return tuple(each for each in all_instructions(segment.instructions) if each.op in MADE)
 
 
-def _compiled(program: Program, segments: Sequence[Segment], iterations: int, heaviest: int) -> Plan:
+def _compiled(program: Program, segments: Sequence[Segment], iterations: int, heaviest: int, told: Steps = ignored) -> Plan:
     import jax
 
     with jax.enable_x64(True):
-        parts = _parts(segments, _kept(program), iterations, heaviest)
+        parts = _parts(segments, _kept(program), iterations, heaviest, told)
     return Plan(program, tuple(segments), iterations, _bytes_per_iteration(segments, iterations), parts)
 
 
@@ -229,11 +241,15 @@ def _kept(program: Program) -> set[int]:
     return {part.index for slot in program.outputs for part in (slot.payload, slot.tag) if isinstance(part, Ref)}
 
 
-def _parts(segments: Sequence[Segment], kept: Collection[int], iterations: int, heaviest: int) -> tuple[Part, ...]:
+def _parts(segments: Sequence[Segment], kept: Collection[int], iterations: int, heaviest: int, told: Steps = ignored) -> tuple[Part, ...]:
     """`kept`: values that are read after the last segment."""
     last = {ref.index: number for number, segment in enumerate(segments) for ref in (*segment.outputs, *segment.inputs)}
     ending = [tuple(index for index, end in last.items() if end == number and index not in kept) for number in range(len(segments))]
-    return tuple(_part(segment, ends, iterations, heaviest) for segment, ends in zip(segments, ending, strict=True))
+    parts: list[Part] = []
+    for segment, ends in zip(segments, ending, strict=True):
+        told(len(parts), len(segments))
+        parts.append(_part(segment, ends, iterations, heaviest))
+    return tuple(parts)
 
 
 def _part(segment: Segment, ending: tuple[int, ...], iterations: int, heaviest: int) -> Part:
