@@ -24,6 +24,7 @@ from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.engines.pace import LONG, guessed_seconds
 from ultramc.program import Builder, constant
 from ultramc.sampling import Site
+from ultramc.testing import Recorder, assert_progress_contract
 
 SEED = 7
 LOOPS = [case for case in CASES if case.op == "loop"]
@@ -201,6 +202,16 @@ def test_other_fixed_values_need_no_other_executable():
     for simulation, result in zip(simulations, results, strict=True):
         np.testing.assert_allclose(result, simulation.run(64, seed=SEED)["D1"].samples, rtol=1e-12)
     assert not np.allclose(*results)
+
+
+def test_compiling_tells_of_each_segment():
+    seen = Recorder()
+    cash_flow().simulation.run(100, seed=SEED, engine=JaxEngine(heaviest=3), progress=seen, interval=0)
+    assert_progress_contract(seen, interval=0)
+    steps = [(event.phase_done, event.phase_total) for event in seen if event.phase == "compile"]
+    total = steps[-1][1]
+    assert total > 2
+    assert steps == [(0, 1), *((done, total) for done in range(total + 1))]
 
 
 def test_what_jax_lacks_is_refused_with_the_reason():

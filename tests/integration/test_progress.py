@@ -251,16 +251,6 @@ def test_compiling_is_cancelled_between_its_steps(sim):
     assert steps == [0, 1, 2] and caught.value.result is None
 
 
-@pytest.mark.skipif("jax" not in PRESENT, reason="JAX is not here")
-def test_jax_tells_of_each_segment():
-    seen = Recorder()
-    simulation().run(100, seed=SEED, engine=type(registry.made("jax"))(heaviest=3), progress=seen, interval=0)
-    assert_progress_contract(seen, interval=0)
-    steps = [(event.phase_done, event.phase_total) for event in seen if event.phase == "compile"]
-    total = steps[-1][1]
-    assert total > 2 and steps == [(0, 1), *((done, total) for done in range(total + 1))]
-
-
 def test_a_run_that_is_invalid_fails_before_any_iteration(sim):
     class Wrong(NumPyEngine):
         name = "wrong"

@@ -74,9 +74,14 @@ class TestBar:
         """tqdm starts one with its first bar, unless it is told not to; nobody else's bars are told."""
         import tqdm
 
-        names = []
-        sim.run(1_000, progress=[Bar(), lambda event: names.extend(type(thread).__name__ for thread in threading.enumerate())])
-        assert "TMonitor" not in names and tqdm.tqdm.monitor_interval > 0
+        before, names = threading.enumerate(), set()
+
+        def look(event):
+            names.update(type(thread).__name__ for thread in threading.enumerate() if thread not in before)
+
+        sim.run(1_000, progress=[Bar(), look])
+        assert names == {"Thread"}
+        assert tqdm.tqdm.monitor_interval > 0
 
 
 class TestLogLines:
