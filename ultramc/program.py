@@ -245,6 +245,8 @@ def _check_join(instruction: Instruction, where: str) -> None:
 
 def _check_body(instruction: Instruction, defined: set[int], where: str) -> None:
     body: Body = instruction.attributes["body"]
+    if instruction.op == "repeat" and any(each.op == "uniform" for each in all_instructions(body.instructions)):
+        raise ValueError(f"{where}: draws in a body whose lanes end at different steps; make them before it")
     inside = defined | {ref.index for ref in body.parameters}
     for inner in body.instructions:
         _check(inner, inside)

@@ -58,6 +58,7 @@ class Run:
         self.validated = validated
         self.engine_reason = reason
         self.stages = stages
+        self._tolerance = asked.validation.tolerance if asked.validation is not None else None
         self.done = 0
         self.started = time.perf_counter()
         slots = simulation.compiled.program.outputs
@@ -76,7 +77,7 @@ class Run:
             raise RunError(f"engine {self.engine.name!r} executed {self.done:,} of {self.job.iterations:,} iterations")
 
     def _cancelled(self, kind: type[SimulationCancelled]) -> SimulationCancelled:
-        part = self.result("cancelled") if self.done else None
+        part = self._part("cancelled") if self.done else None
         return kind(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations{because(self.stages.token)}", part)
 
     def _keep(self, chunk: Chunk) -> None:
@@ -106,7 +107,7 @@ class Run:
             raise RunError(
                 f"{slot.cells} is {error_of(int(tags[cell, iteration]))} in iteration {chunk.first + iteration}; "
                 "pass on_error='exclude' to leave such iterations out",
-                self.result("failed"),
+                self._part("failed"),
             )
 
     def confirm(self, tolerance: Tolerance, crossed: Collection[int]) -> None:
@@ -114,10 +115,20 @@ class Run:
         iterations = [iteration for iteration in self._to_confirm() if iteration not in crossed]
         program = self.simulation.compiled.program
         reference.confirm(program, self.job, iterations, self.samples, self.tags, self.engine.name, tolerance)
-        if self.engine.strata:
+        self._confirm_strata(tolerance)
+
+    def _confirm_strata(self, tolerance: Tolerance) -> None:
+        """Of what is done, before anybody gets it."""
+        if self.engine.strata and self.done:
             numpy = self.simulation._engine("numpy")
-            executable = self.simulation.executable(numpy)
-            strata_agree((self.engine, numpy), executable, program, self.job, self._kept, tolerance)
+            program, executable = self.simulation.compiled.program, self.simulation.executable(numpy)
+            strata_agree((self.engine, numpy), executable, program, self.job, self._kept, self.done, tolerance)
+
+    def _part(self, state: str) -> Result:
+        """Of a run that ended early."""
+        if self._tolerance is not None:
+            self._confirm_strata(self._tolerance)
+        return self.result(state)
 
     def _kept(self, first: int, count: int) -> Chunk:
         """Iterations as the engine gave them."""

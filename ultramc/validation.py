@@ -104,13 +104,16 @@ def strata_agree(
     program: Program,
     job: Job,
     kept: Callable[[int, int], Chunk],
+    done: int,
     tolerance: Tolerance,
 ) -> None:
-    """Stretches of a run that the first engine carried out, `kept(first, count)`, against the second. Raises as `agreement` does."""
-    count = min(STRATUM, job.iterations)
+    """Stretches of `done` iterations, `kept(first, count)` of the first engine, against the second. Raises as `agreement` does."""
+    count = min(STRATUM, done)
     strata = engines[0].strata
-    for first in sorted({(job.iterations - count) * number // max(1, strata - 1) for number in range(strata)}):
-        _compared_runs(engines, program, job, (kept(first, count), engines[1].run(executable, job, first, count)), tolerance)
+    for first in sorted({(done - count) * number // max(1, strata - 1) for number in range(strata)}):
+        chunks = kept(first, count), engines[1].run(executable, job, first, count)
+        for crossing in _compared_runs(engines, program, job, chunks, tolerance).crossings:
+            log.info("crossing", engine=engines[0].name, crossing=str(crossing))
 
 
 def _compared_runs(

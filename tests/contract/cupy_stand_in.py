@@ -1,15 +1,14 @@
 """CuPy and NVRTC without a GPU, as far as the engine uses them: kernels are compiled for the processor and really run.
 
-Stricter than CuPy: arguments are checked against the kernel's signature, an array turns into a NumPy array by `get` alone, new memory
-is full of NaN and lies between canaries, options are known ones, a barrier must be reached by all threads. Faults can be ordered.
-Errors are of CuPy's own classes.
+Arguments are checked against the kernel's signature, an array turns into a NumPy array by `get` alone, memory comes back from a pool
+with what was in it and lies between canaries, all work is on a stream of one's own on a chosen device, options are known ones, a
+barrier must be reached by all threads. Faults can be ordered. Errors are of CuPy's own classes.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -139,19 +138,23 @@ class Array:
     """cupy.ndarray."""
 
     def __init__(self, owner, shape, dtype):
-        owner.faults.check()
+        owner.require_stream()
         owner.faults.allocations += 1
         self.owner, self.shape, self.dtype = owner, tuple(np.atleast_1d(shape).tolist()), np.dtype(dtype)
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
-        if owner.faults.allocations == owner.faults.out_of_memory_at or self.nbytes > owner.free:
-            raise cupy.cuda.memory.OutOfMemoryError(self.nbytes, owner.total - owner.free, owner.total)
-        owner.free -= self.nbytes
+        if owner.faults.allocations == owner.faults.out_of_memory_at or owner.live + self.nbytes > owner.total:
+            raise cupy.cuda.memory.OutOfMemoryError(self.nbytes, owner.live, owner.total)
+        owner.live += self.nbytes
+        owner.pooled = max(0, owner.pooled - self.nbytes)
         self.guarded = np.full(self.nbytes + 2 * CANARY, 0xFF, np.uint8)
+        self.guarded[CANARY : CANARY + self.nbytes] = owner.left.pop(self.nbytes, 0x3F)
         self.inside = self.guarded[CANARY : CANARY + self.nbytes].view(self.dtype).reshape(self.shape)
 
     def __del__(self):
         if hasattr(self, "guarded"):
-            self.owner.free += self.nbytes
+            self.owner.live -= self.nbytes
+            self.owner.pooled += self.nbytes
+            self.owner.left[self.nbytes] = self.inside.reshape(-1).view(np.uint8)
 
     def __array__(self, *arguments, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -161,17 +164,18 @@ class Array:
         return SimpleNamespace(memset_async=self._memset, ptr=self.inside.ctypes.data)
 
     def _memset(self, byte, size):
-        self.owner.faults.check()
+        self.owner.require_stream()
         assert size == self.nbytes
         self.inside.view(np.uint8)[...] = byte
 
     def set(self, array):
-        self.owner.faults.check()
+        self.owner.require_stream()
         assert (array.shape, array.dtype) == (self.shape, self.dtype)
         assert array.flags.c_contiguous
         self.inside[...] = array
 
     def get(self):
+        self.owner.require_stream()
         self.owner.faults.synchronise()
         return self.inside.copy()
 
@@ -187,7 +191,7 @@ class Kernel:
 
     def __call__(self, grid, block, arguments):
         faults = self.owner.faults
-        faults.check()
+        self.owner.require_stream()
         faults.launches += 1
         (blocks,), (threads,) = grid, block
         if not (1 <= blocks < 2**31 and 1 <= threads <= 1024) or faults.launches == faults.refuses_launch_at:
@@ -200,8 +204,7 @@ class Kernel:
         arrays = [each for each in arguments if isinstance(each, Array)]
         if faults.alter is not None:
             faults.alter(faults.launches, arrays)
-        if not all(array.has_whole_canaries() for array in arrays):
-            faults.pending = True  # an address nobody owns
+        assert all(array.has_whole_canaries() for array in arrays), f"{self.name}: wrote where nobody has memory"
 
     def _words(self, arguments):
         assert len(arguments) == len(self.kinds), f"{self.name}: {len(arguments)} arguments for {len(self.kinds)} parameters"
@@ -226,17 +229,28 @@ class Device:
 
     faults: Faults = field(factory=Faults)
     total: int = 2**32
-    free: int = 2**32
-    lock: object = field(factory=threading.RLock)
+    live: int = 0  # bytes of arrays
+    pooled: int = 0  # bytes that were given back and are kept
+    left: dict = field(factory=dict)  # what was in memory that was given back, by its size
+    device: object = None
+    stream: object = None
 
     def __attrs_post_init__(self):
         self.cuda = SimpleNamespace(
-            runtime=SimpleNamespace(getDeviceCount=self._count, memGetInfo=lambda: (self.free, self.total), CUDARuntimeError=CudaError),
+            runtime=SimpleNamespace(
+                getDeviceCount=self._count,
+                memGetInfo=lambda: (self.total - self.live - self.pooled, self.total),
+                CUDARuntimeError=CudaError,
+            ),
             driver=SimpleNamespace(CUDADriverError=cupy.cuda.driver.CUDADriverError),
             memory=SimpleNamespace(OutOfMemoryError=cupy.cuda.memory.OutOfMemoryError),
-            Device=lambda number: Within(self.faults, compute_capability="90"),
+            Device=lambda number: Within(self, "device", compute_capability="90"),
             Stream=self._stream,
         )
+
+    def require_stream(self):
+        self.faults.check()
+        assert self.device is not None and self.stream is not None, "work on no chosen device, or on the stream of everybody"
 
     def _count(self):
         if not self.faults.devices:
@@ -245,10 +259,11 @@ class Device:
 
     def _stream(self, *, non_blocking):
         assert non_blocking
-        return Within(self.faults)
+        assert self.device is not None
+        return Within(self, "stream")
 
     def get_default_memory_pool(self):
-        return SimpleNamespace(free_bytes=lambda: 0)
+        return SimpleNamespace(free_bytes=lambda: self.pooled)
 
     def empty(self, shape, dtype):
         return Array(self, shape, dtype)
@@ -270,18 +285,20 @@ def signatures_of(text):
 class Within:
     """A device or a stream, as a context."""
 
-    faults: Faults
+    owner: Device
+    what: str
     compute_capability: str = ""
 
     def __enter__(self):
-        self.faults.check()
+        self.owner.faults.check()
+        setattr(self.owner, self.what, self)
         return self
 
     def __exit__(self, *error):
-        return None
+        setattr(self.owner, self.what, None)
 
     def synchronize(self):
-        self.faults.synchronise()
+        self.owner.faults.synchronise()
 
 
 def toolkit(build=by_the_system, **options):

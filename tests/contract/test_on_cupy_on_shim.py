@@ -17,7 +17,7 @@ from random_workbooks import agree_on, models
 from workbooks import workbook
 
 import ultramc as mc
-from ultramc.engines import self_test
+from ultramc.engines import on_cupy, self_test
 from ultramc.engines.base import Job
 from ultramc.engines.cstyle import render
 from ultramc.engines.cubin import compiled, translated
@@ -87,7 +87,49 @@ def test_less_memory_means_smaller_launches_and_the_same_bits():
 def test_memory_of_the_device_is_given_back():
     device = toolkit()
     cash_flow().simulation.run(20_000, seed=SEED, engine=CupyEngine(toolkit=device))
-    assert device.cupy.free == device.cupy.total
+    assert (device.cupy.live, device.cupy.pooled > 0) == (0, True)
+
+
+def test_memory_of_a_run_that_failed_is_given_back_though_the_error_is_kept():
+    device = toolkit()
+    engine = CupyEngine(toolkit=device)
+    engine.compile(self_test.PROGRAM)
+    device.cupy.faults.skips_launch_at = device.cupy.faults.launches + 1
+    with pytest.raises(GPUValidationError) as kept:
+        cash_flow().simulation.run(5_000, seed=SEED, engine=engine)
+    assert "128 threads" in str(kept.value)
+    assert device.cupy.live == 0
+
+
+def test_a_launch_is_of_a_million_iterations_at_most():
+    assert ENGINE.compile(self_test.PROGRAM).iterations == 2**20
+
+
+def test_a_device_that_is_not_there_is_named():
+    for number in (1, -1):
+        assert f"there is no device {number}" in CupyEngine(toolkit=toolkit(), device=number).availability().reason
+
+
+def test_what_was_cancelled_is_looked_at_too():
+    """A run that ends early hands over numbers, which nobody has computed again yet."""
+    engine = CupyEngine(toolkit=toolkit(replaced(STORE, LATE.format(5_000, "value * 2"))))
+    engine._is_proven = True
+    token = mc.CancelToken()
+
+    def stop(event):
+        if event.done > 12_000:
+            token.cancel()
+
+    with pytest.raises(GPUValidationError, match="simulation not executed"):
+        cash_flow().simulation.run(
+            60_000,
+            seed=SEED,
+            engine=engine,
+            chunk=4_096,
+            interval=0,
+            cancel=token,
+            progress=lambda event: event.done > 12_000 and token.cancel(),
+        )
 
 
 def test_the_sheet_is_not_in_the_source():
@@ -212,34 +254,41 @@ def raising(error):
 
 
 def flipped(launch, arrays):
-    outputs = arrays[-2].inside
-    outputs[outputs.shape[0] - 1, 77] ^= np.uint64(1 << 20)
+    arrays[-2].inside[77] ^= np.uint64(1 << 20)
 
 
 def drifted(launch, arrays):
-    arrays[-2].inside.view(np.float64)[...] *= 1 + 1e-9
+    arrays[-2].inside[:100].view(np.float64)[...] *= 1 + 1e-9
 
 
 def exchanged(launch, arrays):
     outputs = arrays[-2].inside
-    outputs[:, [3, 4]] = outputs[:, [4, 3]]
+    outputs[[3, 4]] = outputs[[4, 3]]
 
 
 def lost(launch, arrays):
-    arrays[-2].inside[0, 10] = 2**64 - 1
+    arrays[-2].inside[10] = 2**64 - 1
 
 
 def not_a_number(launch, arrays):
-    arrays[-2].inside.view(np.float64)[0, 5] = np.nan
+    arrays[-2].inside.view(np.float64)[5] = np.nan
 
 
 def outside(launch, arrays):
-    arrays[-2].guarded[-1] = 0
+    arrays[-2].inside[-1] = 0
+
+
+def forgotten(launch, arrays):
+    """Everything is as the launch before left it."""
+    forgotten.kept, kept = [array.inside.copy() for array in arrays[-2:]], getattr(forgotten, "kept", None)
+    if launch > 2:
+        for array, before in zip(arrays[-2:], kept, strict=True):
+            array.inside[...] = before
 
 
 FAULTS = {
     "no device": ({"devices": 0}, EngineUnavailable, "CUDA finds no device"),
-    **{f"out of memory at allocation {n}": ({"out_of_memory_at": n}, MemoryLimitExceeded, "would fit now") for n in range(1, 6)},
+    **{f"out of memory at allocation {n}": ({"out_of_memory_at": n}, MemoryLimitExceeded, "would fit now") for n in range(1, 7)},
     "refused launch": ({"refuses_launch_at": 1}, DeviceError, "the GPU failed.*OUT_OF_RESOURCES"),
     "device lost": ({"is_lost_at": 1}, DeviceError, "the GPU failed.*unspecified launch failure"),
     "device lost later": ({"is_lost_at": 3}, DeviceError, "the GPU failed"),
@@ -247,11 +296,12 @@ FAULTS = {
     "kernel not run later": ({"skips_launch_at": 3}, GPUValidationError, "no of 128 threads"),
     "compilation": ({"log": "ptxas fatal"}, EngineError, "NVRTC failed.*ptxas fatal"),
     "one flipped bit": ({"alter": flipped}, GPUValidationError, "other outputs arrived"),
-    "drift of 1e-9": ({"alter": drifted}, GPUValidationError, "other outputs arrived"),
+    "a drift of 1e-9 on the way": ({"alter": drifted}, GPUValidationError, "other outputs arrived"),
     "two iterations exchanged": ({"alter": exchanged}, GPUValidationError, "other outputs arrived"),
     "NaN on the way": ({"alter": not_a_number}, GPUValidationError, "other outputs arrived"),
     "an output not written": ({"alter": lost}, GPUValidationError, "left output 0 of iteration 10"),
-    "write out of bounds": ({"alter": outside}, DeviceError, "the GPU failed"),
+    "a write behind the outputs": ({"alter": outside}, GPUValidationError, "wrote behind its outputs"),
+    "outputs of the launch before": ({"alter": forgotten}, GPUValidationError, "no of 128 threads"),
 }
 
 
@@ -284,6 +334,21 @@ def test_a_device_that_was_lost_stays_lost():
 def test_a_small_device_is_told_what_it_lacks():
     with pytest.raises(MemoryLimitExceeded, match=r"128 iterations at once, the fewest, need [\d,]+ bytes"):
         CupyEngine(toolkit=toolkit(), memory=1_000).compile(self_test.PROGRAM)
+
+
+def test_exchanged_whole_numbers_are_noticed():
+    """Whose low bits are all 0, as those of counts and kinds."""
+    words = np.floor(np.random.default_rng(1).uniform(0, 9, (2, 2**10))).view(np.uint64)
+    vouchers = np.zeros((1, 8, 2), np.uint64)
+    vouchers[..., 0] = 128 + 256 * 5
+    made = np.arange(2**10, dtype=np.uint64)
+    for row in words:
+        made = on_cupy._mixed(made + row)
+    vouchers[0, :, 1] = made.reshape(8, 128).sum(axis=1, dtype=np.uint64)
+    on_cupy._check(words, vouchers, 5)
+    for other in (words[::-1], np.roll(words, 1, axis=1)):
+        with pytest.raises(GPUValidationError, match="other outputs arrived"):
+            on_cupy._check(other, vouchers, 5)
 
 
 # Kernels that are wrong: the text is changed before it is compiled
@@ -372,7 +437,7 @@ OPS = ("loop", "repeat", "window", "join", "gather", "search", "sort", "sum", "s
 PLANTED = {
     "a shelf too small": ("shelf[2][THREADS]", "shelf[2][THREADS - 1]"),
     "one cell beyond the outputs": ("AT(O, cell) = given", "AT(O, cell + 1000) = given"),
-    "a voucher of the next block": ("own[0] = counts[0]", "own[2] = counts[0]"),
+    "a voucher of the next block": ("own[0] = 256", "own[2] = 256"),
     "half the threads at a barrier": ("__syncthreads();\n    return draws", "if (threadIdx.x < 64) __syncthreads();\n    return draws"),
 }
 

@@ -11,7 +11,7 @@ def test_the_digest_is_that_of_numpy():
     engine = NumPyEngine()
     chunk = engine.run(engine.compile(self_test.PROGRAM), self_test.JOB, self_test.FIRST, self_test.COUNT)
     assert self_test.digest(chunk) == self_test.DIGEST
-    for place in (0, 499, 500, 999):
+    for place in (0, self_test.COUNT // 2 - 1, self_test.COUNT // 2, self_test.COUNT - 1):
         values = reference.evaluate(self_test.PROGRAM, self_test.JOB, self_test.FIRST + place)
         assert [payload[0, place] for payload in chunk.payloads] == [numbers[0] for numbers, _ in values]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ultramc.errors import EngineUnavailable
@@ -24,7 +25,21 @@ def cache_folder(engine: str) -> Path:
 
 
 def forget_oldest(folder: Path) -> None:
-    """Those that were not asked for longest; what is loaded stays loaded."""
-    oldest_first = sorted((path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime)
-    for path in oldest_first[:-KEPT]:
+    """Those that were not asked for longest; what is loaded stays loaded. Other processes may do the same meanwhile."""
+    aged = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                aged.append((path.stat().st_mtime, path))
+    for _, path in sorted(aged)[:-KEPT]:
         path.unlink(missing_ok=True)
+
+
+def is_kept(*paths: Path) -> bool:
+    """Whether all are there; they count as asked for now."""
+    try:
+        for path in paths:
+            os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ultramc.engines.cache import cache_folder, forget_oldest
+from ultramc.engines.cache import cache_folder, forget_oldest, is_kept
 from ultramc.errors import EngineError
 
 OPTIONS = (
@@ -22,6 +22,7 @@ OPTIONS = (
     "--disable-warnings",
     "--ptxas-options=-v",
 )
+UNKNOWN_DEVICE = "; one that is older than the GPU does not know it: pip install --upgrade nvidia-cuda-nvrtc-cu12"
 SPILLED = re.compile(r"(\d+) bytes spill stores")
 REGISTERS = re.compile(r"Used (\d+) registers")
 
@@ -40,14 +41,13 @@ def compiled(nvrtc: Any, text: str, architecture: str) -> Cubin:
     key = hashlib.sha256("\n".join((text, *OPTIONS, architecture, str(nvrtc.getVersion()))).encode()).hexdigest()
     folder = cache_folder("cupy")
     path, said = folder / f"{key}.cubin", folder / f"{key}.log"
-    if not (path.exists() and said.exists()):
-        binary, log = translated(nvrtc, text, architecture)
-        _write(said, log.encode())
-        _write(path, binary)
-        forget_oldest(folder)
-    path.touch()
-    said.touch()
-    return _described(path, said.read_text(encoding="utf-8"))
+    if is_kept(path, said):
+        return _described(path, said.read_text(encoding="utf-8"))
+    binary, log = translated(nvrtc, text, architecture)
+    _write(said, log.encode())
+    _write(path, binary)
+    forget_oldest(folder)
+    return _described(path, log)
 
 
 def translated(nvrtc: Any, text: str, architecture: str) -> tuple[bytes, str]:
@@ -57,7 +57,8 @@ def translated(nvrtc: Any, text: str, architecture: str) -> tuple[bytes, str]:
         try:
             nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture={architecture}"))
         except nvrtc.NVRTCError as error:
-            raise EngineError(f"engine 'cupy': NVRTC failed ({error}): {nvrtc.getProgramLog(program)[:2000]}") from error
+            hint = UNKNOWN_DEVICE if "INVALID_OPTION" in str(error) else ""
+            raise EngineError(f"engine 'cupy': NVRTC failed ({error}{hint}): {nvrtc.getProgramLog(program)[:2000]}") from error
         found = _whole(nvrtc.getCUBIN(program)) if architecture.startswith("sm_") else nvrtc.getPTX(program)
         return found, str(nvrtc.getProgramLog(program))
     finally:

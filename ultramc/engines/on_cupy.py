@@ -1,6 +1,6 @@
 """The CuPy engine: CUDA C for an NVIDIA GPU. An iteration is a thread, a segment of the program a kernel, and kernels make the draws.
 
-Nothing that a GPU hands over is believed: outputs are poisoned before a launch, threads are counted, the bits of all outputs are
+What a GPU hands over is looked at: outputs are poisoned before a launch, threads are counted, the bits of all outputs are mixed and
 summed up on both sides, a program with known bits comes before the first model, and stretches of a run are computed again on NumPy.
 """
 
@@ -35,15 +35,16 @@ THREADS = 128  # of a block
 EXHAUSTED = 240  # registers, of 255: a kernel that spills with fewer does so around calls of functions, and no cut helps
 FEWEST_INSTRUCTIONS = 50  # of a kernel that is cut no further, however many registers it asks for
 LARGEST_LAUNCH = 2**20  # iterations
+GUARD = 1_024  # words behind the outputs that nobody may write
 SHARE = 0.8  # of the free memory of a device, where no budget is given
 FAILED = "GPU validation failed – simulation not executed"
 HEADS = [Path(__file__).with_name(name) for name in ("threads.h", "prelude.h")]
 
 _BEGIN = """extern "C" __global__ void __launch_bounds__(THREADS) part{}(const double *__restrict__ K, const uint64_t *__restrict__ W,
-    const double *__restrict__ D, double *S, double *O, uint64_t *C, uint64_t n, uint64_t first)
+    const double *__restrict__ D, double *S, double *O, uint64_t *C, uint64_t n, uint64_t first, uint64_t launch)
 {{
     const uint64_t l = (uint64_t)blockIdx.x * THREADS + threadIdx.x;
-    uint64_t sum = 0;
+    uint64_t sum = l;
     unsigned turn = 0;"""
 
 
@@ -54,7 +55,7 @@ def _framed(lines: Sequence[str], functions: int) -> str:
     return "\n".join((f"#define THREADS {THREADS}", head, *lines))
 
 
-TARGET = Target(THREADS, registers=True, begin=_BEGIN, end="    vouch(C, {}, sum);\n}}", frame=_framed)
+TARGET = Target(THREADS, registers=True, begin=_BEGIN, end="    vouch(C, launch, {}, sum);\n}}", frame=_framed)
 
 
 @frozen(eq=False)
@@ -77,7 +78,6 @@ class Plan:
     source: Source
     kernels: tuple[Callable[..., None], ...]
     iterations: int
-    budget: int
 
 
 class CupyEngine(Engine):
@@ -101,6 +101,7 @@ class CupyEngine(Engine):
         self._lock = threading.RLock()
         self._stream: Any = None
         self._is_proven = False
+        self._launches = 0
 
     def availability(self) -> Availability:
         try:
@@ -111,7 +112,7 @@ class CupyEngine(Engine):
             devices = toolkit.cupy.cuda.runtime.getDeviceCount()
         except toolkit.cupy.cuda.runtime.CUDARuntimeError as error:
             return Availability(False, f"CUDA finds no device ({error}); an NVIDIA GPU and its driver are needed")
-        if self._device >= devices:
+        if not 0 <= self._device < devices:
             return Availability(False, f"there is no device {self._device}, only {devices} of them")
         try:
             toolkit.nvrtc.getVersion()
@@ -158,7 +159,7 @@ class CupyEngine(Engine):
                 f"{THREADS} iterations at once, the fewest, need {THREADS * _each(source):,} bytes on the device, {budget:,} are allowed; "
                 "name fewer outputs, or use engine='native', which needs memory for a few iterations only"
             )
-        return Plan(program, source, kernels, min(LARGEST_LAUNCH, 1 << fitting.bit_length() - 1), budget)
+        return Plan(program, source, kernels, min(LARGEST_LAUNCH, 1 << fitting.bit_length() - 1))
 
     def _fitting(self, program: Program) -> tuple[Source, Cubin]:
         """Cut into smaller kernels while registers do not suffice."""
@@ -185,25 +186,45 @@ class CupyEngine(Engine):
 
     def _launched(self, plan: Plan, job: Job, first: int, count: int) -> Array:
         """From the beginning of a block of draws, in whole blocks of threads; those asked for are kept."""
-        source, early = plan.source, first % WORDS_PER_BLOCK
+        early = first % WORDS_PER_BLOCK
         lot = Lot(job, first - early, early + count, -(-(early + count) // THREADS) * THREADS)
-        with self._memory_for(plan, lot.size):
-            outputs, vouchers = self._poisoned(source.outputs, lot.size), self._poisoned(source.functions, lot.size // THREADS, 2)
-            scratch = self._toolkit.cupy.empty((max(1, source.scratch), lot.size), np.float64)
-            given = [self._sent(each) for each in (source.constants, words_of(source, job), drawn_of(source, lot))]
-        arguments = (*given, scratch, outputs, vouchers, np.uint64(lot.size), np.uint64(lot.first))
-        for kernel in plan.kernels:
-            kernel((lot.size // THREADS,), (THREADS,), arguments)
-        self._stream.synchronize()
-        found = outputs.get()
-        _check(found, vouchers.get())
-        return found.view(np.float64)[:, early : early + count]
+        sent = (plan.source.constants, words_of(plan.source, job), drawn_of(plan.source, lot))  # until the device has read them
+        arrays: list[Array] = []
+        try:
+            found = self._computed(plan, lot, sent, arrays)
+        except self._toolkit.cupy.cuda.memory.OutOfMemoryError as error:
+            arrays.clear()
+            raise self._too_large(plan, lot.size, error) from error
+        finally:
+            arrays.clear()  # an error that somebody keeps must not keep them
+        return found[:, early : early + count]
 
-    def _poisoned(self, *shape: int) -> Array:
+    def _computed(self, plan: Plan, lot: Lot, sent: Sequence[Array | None], arrays: list[Array]) -> Array:
+        source, blocks = plan.source, lot.size // THREADS
+        sizes = (max(1, source.scratch) * lot.size, source.outputs * lot.size + GUARD, source.functions * blocks * 2)
+        arrays += [self._sent(each) for each in sent]
+        arrays += [self._poisoned(size) for size in sizes]
+        self._launches += 1
+        numbers = [np.uint64(number) for number in (lot.size, lot.first, self._launches)]
+        for kernel in plan.kernels:
+            kernel((blocks,), (THREADS,), (*arrays, *numbers))
+        self._stream.synchronize()
+        outputs, vouchers = (array.get() for array in arrays[-2:])
+        found = _within(outputs).reshape(source.outputs, lot.size)
+        _check(found, vouchers.reshape(source.functions, blocks, 2), self._launches)
+        return found.view(np.float64)
+
+    def _too_large(self, plan: Plan, iterations: int, error: Exception) -> MemoryLimitExceeded:
+        free = int(SHARE * self._free())
+        return MemoryLimitExceeded(
+            f"{iterations:,} iterations at once need {iterations * _each(plan.source):,} bytes on the GPU ({error}); "
+            f"{free // _each(plan.source):,} would fit now: engine=ultramc.engines.on_cupy.CupyEngine(memory={free})"
+        )
+
+    def _poisoned(self, size: int) -> Array:
         """Words all of whose bits are set: as a number a NaN that no arithmetic makes."""
-        array = self._toolkit.cupy.empty(shape, np.uint64)
-        if array.nbytes:
-            array.data.memset_async(0xFF, array.nbytes)
+        array = self._toolkit.cupy.empty(size, np.uint64)
+        array.data.memset_async(0xFF, array.nbytes)
         return array
 
     def _sent(self, array: Array | None) -> Array:
@@ -215,9 +236,7 @@ class CupyEngine(Engine):
 
     @contextmanager
     def _on_device(self) -> Iterator[None]:
-        """On a stream of its own, always the same, since CuPy keeps memory by stream. CUDA's errors come late and stay, so each is the
-        end of the device for this process.
-        """
+        """On a stream of its own, always the same, since CuPy keeps memory by stream. CUDA's errors come late, and most of them stay."""
         cupy = self._toolkit.cupy
         try:
             with cupy.cuda.Device(self._device):
@@ -227,19 +246,8 @@ class CupyEngine(Engine):
                     yield
         except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
             raise DeviceError(
-                f"engine {self.name!r}: the GPU failed ({error}), nothing of this run is kept; "
-                "its errors stay until the process ends, so start a new one, or use another engine"
-            ) from error
-
-    @contextmanager
-    def _memory_for(self, plan: Plan, iterations: int) -> Iterator[None]:
-        try:
-            yield
-        except self._toolkit.cupy.cuda.memory.OutOfMemoryError as error:
-            free = int(SHARE * self._free())
-            raise MemoryLimitExceeded(
-                f"{iterations:,} iterations at once need {iterations * _each(plan.source):,} bytes on the GPU ({error}); "
-                f"{free // _each(plan.source):,} would fit now: engine=ultramc.engines.on_cupy.CupyEngine(memory={free})"
+                f"engine {self.name!r}: the GPU failed ({error}), nothing of this run is kept; many errors stay until the process ends, "
+                "so start a new one, or use another engine"
             ) from error
 
     def _free(self) -> int:
@@ -248,8 +256,8 @@ class CupyEngine(Engine):
         return int(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
 
     def bytes_per_iteration(self, executable: Plan) -> int:
-        """On the host: what comes back, twice, since it is copied, and draws of samplings other than random."""
-        return 8 * (2 * executable.source.outputs + executable.source.cells_drawn) + 1
+        """On the host: what comes back, twice, since it is copied, draws of samplings other than random, and the check of one output."""
+        return 8 * (2 * executable.source.outputs + executable.source.cells_drawn + 4)
 
     def iterations_at_once(self, executable: Plan) -> int:
         return executable.iterations
@@ -263,24 +271,39 @@ class CupyEngine(Engine):
 
 
 def _each(source: Source) -> int:
-    """Bytes of the device for one iteration; its share of what a block vouches for is rounded up."""
-    return 8 * (max(1, source.scratch) + source.outputs + source.cells_drawn) + 1
+    """Bytes of the device for one iteration; its share of what kernels vouch for is rounded up."""
+    return 8 * (max(1, source.scratch) + source.outputs + source.cells_drawn) - (-16 * source.functions // THREADS)
 
 
-def _check(outputs: Array, vouchers: Array) -> None:
+def _within(words: Array) -> Array:
+    """Outputs without their guard. Raises GPUValidationError where a kernel wrote behind them."""
+    if (words[-GUARD:] != POISON).any():
+        raise GPUValidationError(f"{FAILED}: a kernel wrote behind its outputs")
+    return words[:-GUARD]
+
+
+def _check(outputs: Array, vouchers: Array, launch: int) -> None:
     """Raises GPUValidationError where a kernel did not write all of its outputs, or others arrived than it wrote."""
-    counts, sums = vouchers[..., 0], vouchers[-1, :, 1]
+    counts, sums = vouchers[..., 0] - np.uint64(256 * launch), vouchers[-1, :, 1]
     if (counts != THREADS).any():
         kernel, block = np.argwhere(counts != THREADS)[0]
         ended = f"{_counted(counts[kernel, block])} of {THREADS} threads"
         raise GPUValidationError(f"{FAILED}: {ended} came to the end of kernel {kernel} in block {block} of {sums.size:,}")
-    if (outputs == POISON).any():
-        cell, iteration = np.argwhere(outputs == POISON)[0]
-        raise GPUValidationError(f"{FAILED}: a kernel left output {cell} of iteration {iteration} of its launch as it was")
-    weights = 2 * np.arange(outputs.size, dtype=np.uint64).reshape(outputs.shape) + 1
-    found = (outputs * weights).sum(axis=0, dtype=np.uint64).reshape(-1, THREADS).sum(axis=1, dtype=np.uint64)
+    made = np.arange(outputs.shape[1], dtype=np.uint64)
+    for cell, words in enumerate(outputs):
+        if (words == POISON).any():
+            iteration = int(np.argmax(words == POISON))
+            raise GPUValidationError(f"{FAILED}: a kernel left output {cell} of iteration {iteration} of its launch as it was")
+        made = _mixed(made + words)
+    found = made.reshape(-1, THREADS).sum(axis=1, dtype=np.uint64)
     if (found != sums).any():
         raise GPUValidationError(f"{FAILED}: other outputs arrived than block {int(np.argmax(found != sums))} of {sums.size:,} computed")
+
+
+def _mixed(bits: Array) -> Array:
+    """As `mixed` of threads.h does."""
+    bits = bits * np.uint64(0xBF58476D1CE4E5B9)
+    return bits ^ bits >> np.uint64(32)
 
 
 POISON = np.uint64(2**64 - 1)
@@ -288,4 +311,5 @@ NULL = np.uint64(0)  # a pointer; CuPy makes another number of None: https://git
 
 
 def _counted(count: Array) -> str:
-    return "no" if count == POISON else f"{int(count):,}"
+    """What is no count was not written, or by another launch."""
+    return f"{int(count):,}" if count < THREADS else "no"

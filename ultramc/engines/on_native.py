@@ -24,7 +24,7 @@ import numpy as np
 from attrs import field, frozen
 
 from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
-from ultramc.engines.cache import cache_folder, forget_oldest
+from ultramc.engines.cache import cache_folder, forget_oldest, is_kept
 from ultramc.engines.cstyle import OPS as RENDERED
 from ultramc.engines.cstyle import Source, Target, render
 from ultramc.engines.host import Lot, chunk_of, drawn_of, words_of
@@ -221,9 +221,7 @@ def compiled(text: str, flags: Sequence[str] = OPTIMISED) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
     key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
     path = cache_folder("native") / f"{key}.so"
-    if path.exists():
-        path.touch()
-    else:
+    if not is_kept(path):
         _compile(text, path, flags)
         forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))

@@ -17,12 +17,19 @@ typedef long long int64_t;
 #define ROOM(cell) (S + (uint64_t)(cell) * n)
 #define BETWEEN (int64_t)n
 #define GIVEN(cell) D[(uint64_t)(cell) * n + l]
-#define OUTPUT(cell, value) { double given = value; AT(O, cell) = given; sum += bits_of(given) * (2 * ((uint64_t)(cell) * n + l) + 1); }
+#define OUTPUT(cell, value) { double given = value; AT(O, cell) = given; sum = mixed(sum + bits_of(given)); }
 #define DRAW(element, site, row, column) element = draw(site, row, column, first, turn++)
 
 INLINE uint64_t bits_of(double x) { return (uint64_t)__double_as_longlong(x); }
 INLINE double of_bits(uint64_t bits) { return __longlong_as_double((long long)bits); }
 INLINE uint64_t high_product(uint64_t x, uint64_t y) { return __umul64hi(x, y); }
+
+/* Steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+INLINE uint64_t mixed(uint64_t bits)
+{
+    bits *= 0xBF58476D1CE4E5B9;
+    return bits ^ bits >> 32;
+}
 
 #include "prelude.h"
 
@@ -42,9 +49,9 @@ static __device__ double draw(const uint64_t *site, int64_t row, int64_t column,
     return draws[threadIdx.x];
 }
 
-/* What the host checks of each kernel: how many threads of a block came to the end, and the sum of the bits of all outputs, each with a
-   weight of its own. */
-static __device__ void vouch(uint64_t *C, unsigned kernel, uint64_t sum)
+/* What the host checks of each kernel: the launch, how many threads of a block came to the end, and the sum of what
+   threads made of the bits of their outputs, one after the other from their own number on. */
+static __device__ void vouch(uint64_t *C, uint64_t launch, unsigned kernel, uint64_t sum)
 {
     __shared__ uint64_t sums[THREADS], counts[THREADS];
     const unsigned x = threadIdx.x;
@@ -56,5 +63,5 @@ static __device__ void vouch(uint64_t *C, unsigned kernel, uint64_t sum)
     }
     if (x != 0) return;
     uint64_t *own = C + 2 * ((uint64_t)kernel * gridDim.x + blockIdx.x);
-    own[0] = counts[0], own[1] = sums[0];
+    own[0] = 256 * launch + counts[0], own[1] = sums[0];
 }
