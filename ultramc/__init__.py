@@ -5,6 +5,7 @@ Importing this loads no engine and sets nothing global.
 
 from ultramc import testing
 from ultramc.address import CellRef, RangeRef
+from ultramc.batch import Batch, BatchItem, BatchResult, run_batch
 from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
 from ultramc.comparison import Comparison, compare
@@ -47,6 +48,7 @@ from ultramc.distributions import (
 from ultramc.engines.base import Engine
 from ultramc.engines.registry import available_engines
 from ultramc.errors import (
+    BatchError,
     CallbackError,
     CheckError,
     CircularReference,
@@ -87,6 +89,10 @@ from ultramc.workbook import Workbook
 __all__ = [
     "PERT",
     "Antithetic",
+    "Batch",
+    "BatchError",
+    "BatchItem",
+    "BatchResult",
     "Benchmark",
     "Bernoulli",
     "Beta",
@@ -173,5 +179,6 @@ __all__ = [
     "check",
     "compare",
     "load",
+    "run_batch",
     "testing",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from ultramc.adapters.on_asyncio import following
 from ultramc.errors import RunError
@@ -11,7 +12,7 @@ from ultramc.progress import ProgressEvent
 from ultramc.results import Result
 
 
-async def attend(launch: Launch) -> None:
+async def attend(launch: Launch[Any]) -> None:
     """Call the callbacks on this loop, until the run has ended. Whatever ends the wait cancels the run; a second time, it is left."""
     try:
         launch.begin()
@@ -24,7 +25,7 @@ async def attend(launch: Launch) -> None:
         launch.feed.unsubscribe(launch.mailbox)
 
 
-async def _tell_all(launch: Launch) -> None:
+async def _tell_all(launch: Launch[Any]) -> None:
     while (event := await following(launch.feed, launch.mailbox)) is not None:
         await launch.listeners.tell_and_await(event)
     if launch.feed.last is not None:  # an interruption may have come between taking and telling
@@ -37,7 +38,7 @@ class EventStream:
     After the final event the loop ends; where the run failed or was cancelled, it raises what `run` would.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[Result]) -> None:
         self._launch = launch
         self._events = self._read()
 
@@ -58,6 +59,11 @@ class EventStream:
         finally:
             launch.feed.unsubscribe(launch.mailbox)
         launch.outcome()
+
+    @property
+    def event(self) -> ProgressEvent | None:
+        """The latest, also where nobody has read it; None before the first."""
+        return self._launch.feed.last
 
     def cancel(self, reason: str = "") -> None:
         """The run stops within one chunk; its events go on to the final one."""

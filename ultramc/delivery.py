@@ -166,13 +166,20 @@ class Tracker:
     def _eta(self, now: float, rate: float | None) -> float | None:
         if rate is None or self.total is None or self.state in (RunState.FAILED, RunState.CANCELLED):
             return None
-        left = self.total - self.position.done
+        left = self._left()
         return max(0.0, left / rate - (now - self._rate.last)) if left else 0.0
+
+    def _left(self) -> int:
+        """Iterations, where a total is known."""
+        return (self.total or 0) - self.position.done
 
 
 @define(eq=False)
 class Mailbox:
-    """What one listener has not read yet. `wake` is called when there may be something new, by any thread."""
+    """What one listener has not read yet, of one run or of a batch and its children.
+
+    `wake` is called when there may be something new, by any thread.
+    """
 
     lossless: bool
     wake: Callable[[], object] = lambda: None
@@ -180,9 +187,14 @@ class Mailbox:
     _events: deque[ProgressEvent] = field(factory=deque)
 
     def put(self, event: ProgressEvent) -> None:
-        if not self.lossless and self._events and self._events[-1].kind != "state":
-            self._events.pop()
+        if not self.lossless:
+            self._drop_what_is_outdated_by(event)
         self._events.append(event)
+
+    def _drop_what_is_outdated_by(self, event: ProgressEvent) -> None:
+        latest = next((waiting for waiting in reversed(self._events) if waiting.run_id == event.run_id), None)
+        if latest is not None and latest.kind != "state":
+            self._events.remove(latest)
 
     def pop(self) -> ProgressEvent | None:
         return self._events.popleft() if self._events else None
@@ -236,11 +248,21 @@ class Feed:
         with self._changed:
             self._publish(self._tracker.end(state, error, message))
 
+    def pass_on(self, event: ProgressEvent) -> None:
+        """An event of another run, a child of this one."""
+        with self._changed:
+            if self._lossless:
+                self._changed.wait_for(self._has_room)
+            self._deliver(event)
+
     def _has_room(self) -> bool:
         return not any(mailbox.is_full for mailbox in self._mailboxes)
 
     def _publish(self, event: ProgressEvent) -> None:
         self.last = event
+        self._deliver(event)
+
+    def _deliver(self, event: ProgressEvent) -> None:
         for mailbox in self._mailboxes:
             mailbox.put(event)
         self._wake()

@@ -16,6 +16,7 @@ UltramcError
 ├─ NoOutputs                (+ValueError)           lists candidates
 ├─ CheckError               (+ValueError)           the recalculation differs from Excel's cached values
 ├─ RunError                 (+RuntimeError)         every iteration failed, or on_error="raise"
+├─ BatchError               (+ExceptionGroup)       every child of a batch failed; .exceptions, and .result
 ├─ SimulationCancelled                              .result holds what was done
 │   └─ SimulationInterrupted (+KeyboardInterrupt)   Ctrl-C
 ├─ CallbackError            (+RuntimeError)         a callback raised, under strict_callbacks=True
@@ -138,6 +139,12 @@ class RunError(UltramcError, RuntimeError):
     def __init__(self, message: str, run: Any = None) -> None:
         super().__init__(message)
         self.run = run
+
+
+class BatchError(UltramcError, ExceptionGroup[Exception]):
+    """Children of a batch failed: the message names each, `exceptions` holds their errors, `result` what the batch gave."""
+
+    result: Any = None
 
 
 class SimulationCancelled(UltramcError):

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from attrs import evolve, frozen
 from structlog.contextvars import bind_contextvars
@@ -31,6 +31,7 @@ INTERRUPTIONS = {
 }
 
 T = TypeVar("T")
+Outcome = TypeVar("Outcome")
 
 
 @frozen(eq=False)
@@ -70,15 +71,15 @@ def because(token: CancelToken) -> str:
     return f": {token.reason}" if token.reason else ""
 
 
-class Launch:
+class Launch(Generic[Outcome]):
     """One run, not begun yet. What `work` gives or raises is what becomes of it."""
 
-    def __init__(self, work: Callable[[Stages], Result], tracker: Tracker, listeners: Listeners) -> None:
+    def __init__(self, work: Callable[[Stages], Outcome], tracker: Tracker, listeners: Listeners) -> None:
         self.feed = Feed(tracker)
         self.listeners = listeners
         self.mailbox = self.feed.subscribe()
         self._work = work
-        self._result: Result | None = None
+        self._result: Outcome | None = None
         self._error: BaseException | None = None
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._carry_out,), name=f"ultramc run {tracker.run_id}", daemon=True)
@@ -115,14 +116,14 @@ class Launch:
         finally:
             self.feed.end(state, error, message)
 
-    def outcome(self) -> Result:
+    def outcome(self) -> Outcome:
         """Once it has ended. Raises what the run raised; CallbackError for a callback's error, where they are strict."""
         self._join()
         error, failed = self._error, self.listeners.errors
         if self.listeners.strict and failed and (error is None or isinstance(error, SimulationCancelled)):
             raise CallbackError(f"a progress callback failed: {ErrorInfo.of(failed[0])}", self._part()) from failed[0]
         if error is None:
-            return cast(Result, self._part())
+            return cast(Outcome, self._part())
         for name in {"result", "run"} & vars(error).keys():
             setattr(error, name, self._marked(getattr(error, name)))
         raise error
@@ -136,8 +137,8 @@ class Launch:
         return self._marked(self._result or getattr(self._error, "result", None))
 
     def _marked(self, result: T) -> T:
-        infos = self.listeners.infos
-        return evolve(result, callback_errors=infos) if infos and isinstance(result, Result) else result
+        infos: Any = self.listeners.infos
+        return evolve(cast(Any, result), callback_errors=infos) if infos and hasattr(result, "callback_errors") else result
 
     def interrupt(self, error: BaseException) -> None:
         """Whoever waits does not any more."""
@@ -153,7 +154,7 @@ class Launch:
         raise error from (None if error is ended else ended)
 
 
-def attend(launch: Launch) -> None:
+def attend(launch: Launch[Any]) -> None:
     """Call the callbacks here, until the run has ended. Whatever ends the wait cancels the run; a second time, it is left to itself."""
     try:
         launch.begin()
@@ -166,7 +167,7 @@ def attend(launch: Launch) -> None:
         launch.feed.unsubscribe(launch.mailbox)
 
 
-def _tell_all(launch: Launch) -> None:
+def _tell_all(launch: Launch[Any]) -> None:
     while (event := launch.feed.next(launch.mailbox)) is not None:
         launch.listeners.tell(event)
     if launch.feed.last is not None:  # an interruption may have come between taking and telling
@@ -179,7 +180,7 @@ class RunHandle:
     The run ends with the program that started it: ask for the `result`.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch[Result]) -> None:
         self.feed = launch.feed
         self._launch = launch
         self._failure: BaseException | None = None

@@ -57,29 +57,38 @@ def token_of(cancel: object) -> CancelToken:
 
 @define(eq=False)
 class Listener:
-    """One callback. `told`: the seq of the last event that it was called with."""
+    """One callback. `told`: the seq of the last event of each run that it was called with."""
 
     callback: Callable[[ProgressEvent], Any]
-    told: int = -1
+    told: dict[str, int] = field(factory=dict)
     is_detached: bool = False
 
     def wants(self, event: ProgressEvent) -> bool:
-        return not self.is_detached and event.seq > self.told
+        return not self.is_detached and event.seq > self.told.get(event.run_id, -1)
 
 
 @frozen(eq=False)
 class Listeners:
-    """The callbacks of one run, called by one thread. The first that raises cancels the run where they are `strict`."""
+    """The callbacks of one run, called by one thread. The first that raises cancels the run where they are `strict`.
+
+    `of_children`: callbacks for the events of a batch's children; the others are not called with these.
+    """
 
     callbacks: tuple[Callable[[ProgressEvent], Any], ...]
     strict: bool
     token: CancelToken
+    of_children: tuple[Callable[[ProgressEvent], Any], ...] = ()
     errors: list[Exception] = field(factory=list)
     _listeners: tuple[Listener, ...] = field(init=False)
+    _child_listeners: tuple[Listener, ...] = field(init=False)
 
     @_listeners.default
     def _each_one(self) -> tuple[Listener, ...]:
         return tuple(map(Listener, self.callbacks))
+
+    @_child_listeners.default
+    def _each_one_of_children(self) -> tuple[Listener, ...]:
+        return tuple(map(Listener, self.of_children))
 
     @property
     def infos(self) -> tuple[ErrorInfo, ...]:
@@ -104,9 +113,9 @@ class Listeners:
     def _to_call(self, event: ProgressEvent) -> Iterator[Listener]:
         if event.kind == "heartbeat":
             log.debug("heartbeat", run_id=event.run_id, phase=event.phase, iterations=event.done, idle_seconds=round(event.idle_s, 3))
-        for listener in self._listeners:
+        for listener in self._listeners if event.label is None else self._child_listeners:
             if listener.wants(event):
-                listener.told = event.seq
+                listener.told[event.run_id] = event.seq
                 yield listener
 
     @contextmanager

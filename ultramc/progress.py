@@ -69,7 +69,11 @@ class ProgressEvent:
     `done` of `total` are iterations, cumulative. `fraction`: 0 to 1, and 1 only when completed. `elapsed_s`: seconds since the run
     began; `idle_s`: since `done`, `phase` or `phase_done` last moved; `time`: of the clock on the wall, seconds since 1970.
     `rate`, in iterations a second, and `eta_s`, the seconds that are left, are None until they are known. `error`: of a run that
-    failed; `message`: why it was cancelled. `children`: of a batch, how many are in each state.
+    failed; `message`: why it was cancelled.
+
+    Of a batch: `children` says how many are in each state, `phase_done` of `phase_total` how many have ended, and `raw_fraction` is the
+    mean over those that have not failed; `fraction` is the highest that it has been. `label`: of a child, by the name that the batch
+    gives it; its `parent_id` is the `run_id` of the batch.
     """
 
     run_id: str
@@ -92,6 +96,8 @@ class ProgressEvent:
     message: str | None = None
     error: ErrorInfo | None = None
     children: Mapping[str, int] | None = None
+    raw_fraction: float | None = None
+    label: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by name, with the version of this schema; `json.dumps` takes them."""

@@ -452,7 +452,7 @@ class Simulation:
         chosen = self.progress if progress is None else progress
         return Listeners(callbacks_of(chosen, may_be_async=may_be_async), strict, token_of(cancel))
 
-    def _launch(self, asked: Request, listeners: Listeners, interval: float, heartbeat: float, *, is_read: bool = True) -> Launch:
+    def _launch(self, asked: Request, listeners: Listeners, interval: float, heartbeat: float, *, is_read: bool = True) -> Launch[Result]:
         """Where nobody reads there are but heartbeats, for the log."""
         between = seconds("interval", interval)
         tracker = Tracker(

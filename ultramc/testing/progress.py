@@ -4,6 +4,8 @@
     sim.run(100_000, engine=MyEngine(), progress=seen)
     mc.testing.assert_progress_contract(seen)
 
+The events of a batch keep it too, and so do those of each of its children, which are told apart by their `run_id`.
+
 The numbers of the guarantees are those of the page on progress. A list of events shows neither threads nor overlaps: a `Recorder` does.
 """
 
@@ -13,12 +15,12 @@ import json
 import math
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from attrs import frozen
 
-from ultramc.delivery import SETTLED
+from ultramc.delivery import ALMOST, SETTLED
 from ultramc.progress import PHASES, ProgressEvent, RunState
 
 ROUNDING = 1e-6  # seconds: times are differences of a clock that has run for long
@@ -55,7 +57,9 @@ class Promised:
 def assert_progress_contract(
     events: Sequence[ProgressEvent], *, interval: float = 0.1, heartbeat: float = 2.0, slack: float = 1.0, after: int | None = None
 ) -> None:
-    """Check all events of one run, as one listener got them. Raises AssertionError with every promise that is broken.
+    """Check all events of one run, or of one batch without its children, as one listener got them.
+
+    Raises AssertionError with every promise that is broken.
 
     `interval`, `heartbeat`: those of the run; `slack`: seconds that a heartbeat may be late (math.inf where the listener was slow).
     `after`: for a reader of `handle.events(after)`.
@@ -157,14 +161,41 @@ def _honest(events: Sequence[ProgressEvent], promised: Promised) -> Iterator[str
     for event in events:
         if (event.fraction == 1.0) != (event.state is RunState.COMPLETED):
             yield f"{_named(event)} has fraction {event.fraction}"
-        if (event.fraction is None) != (event.total is None) or not 0 <= (event.fraction or 0) <= 1:
+        is_unknown = event.total is None and event.children is None  # a batch has a fraction before it has a total
+        if (event.fraction is None) != is_unknown or not 0 <= (event.fraction or 0) <= 1:
             yield f"{_named(event)} has fraction {event.fraction}, {event.done} of {event.total}"
-        if event.done > (event.total or math.inf) or (event.state is RunState.COMPLETED and event.done != event.total):
+        is_short = event.state is RunState.COMPLETED and not _has_lost_children(event) and event.done != event.total
+        if event.done > (event.total or math.inf) or is_short:
             yield f"{_named(event)} has done {event.done} of {event.total}"
         if event.phase_done > (event.phase_total or math.inf):
             yield f"{_named(event)} has done {event.phase_done} of {event.phase_total} in {event.phase}"
         if (event.error is not None) != (event.state is RunState.FAILED):
             yield f"{_named(event)} has error {event.error}"
+
+
+def _children(events: Sequence[ProgressEvent], promised: Promised) -> Iterator[str]:
+    """Of a batch, whose phase has its children as parts."""
+    for event in events:
+        if (event.children is None) != (event.raw_fraction is None) or (event.children is None) != (events[0].children is None):
+            yield f"{_named(event)} has children {event.children} and raw_fraction {event.raw_fraction}"
+        elif event.children is not None:
+            yield from (f"{_named(event)}: {problem}" for problem in _miscounted(event, event.children))
+
+
+def _miscounted(event: ProgressEvent, children: Mapping[str, int]) -> Iterator[str]:
+    ended = sum(children.get(state.value, 0) for state in RunState if state.is_final)
+    if not children.keys() <= {state.value for state in RunState} or min(children.values(), default=0) < 0:
+        yield f"it counts children as {dict(children)}"
+    if sum(children.values()) != event.phase_total or ended != event.phase_done:
+        yield f"of its children {dict(children)}, {event.phase_done} of {event.phase_total} have ended"
+    if not 0 <= (event.raw_fraction or 0) <= 1 or min(event.raw_fraction or 0, ALMOST) > (event.fraction or 0):
+        yield f"it has fraction {event.fraction} and raw_fraction {event.raw_fraction}"
+    if event.state is RunState.COMPLETED and (ended != event.phase_total or not children.get("completed")):
+        yield f"it has completed with children {dict(children)}"
+
+
+def _has_lost_children(event: ProgressEvent) -> bool:
+    return event.children is not None and event.children.get("completed", 0) < sum(event.children.values())
 
 
 def _estimates(events: Sequence[ProgressEvent], promised: Promised) -> Iterator[str]:
@@ -196,6 +227,7 @@ def _plain(events: Sequence[ProgressEvent], promised: Promised) -> Iterator[str]
 CHECKS: tuple[tuple[int, Check], ...] = (
     (0, _plain),
     (0, _estimates),
+    (0, _children),
     (1, _begins),
     (1, _ends),
     (2, _in_order),
@@ -211,8 +243,9 @@ CHECKS: tuple[tuple[int, Check], ...] = (
 )
 
 
-def _position(event: ProgressEvent) -> tuple[str, int, int]:
-    return event.phase, event.phase_done, event.done
+def _position(event: ProgressEvent) -> tuple[object, ...]:
+    of_children = () if event.children is None else (event.children, event.raw_fraction, event.total)
+    return event.phase, event.phase_done, event.done, *of_children
 
 
 def _named(event: ProgressEvent) -> str:
