@@ -7,6 +7,7 @@ from ultramc import testing
 from ultramc.address import CellRef, RangeRef
 from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
+from ultramc.checkpoint import Checkpoint
 from ultramc.comparison import Comparison, compare
 from ultramc.correlation import KendallCorrelation, NormalScoreCorrelation, RankCorrelation
 from ultramc.distributions import (
@@ -49,6 +50,8 @@ from ultramc.engines.registry import available_engines
 from ultramc.errors import (
     CallbackError,
     CheckError,
+    CheckpointError,
+    CheckpointMismatch,
     CircularReference,
     DeviceError,
     EngineError,
@@ -96,6 +99,9 @@ __all__ = [
     "CellRef",
     "CheckError",
     "CheckReport",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointMismatch",
     "ChiSquared",
     "CircularReference",
     "Comparison",
