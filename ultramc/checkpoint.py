@@ -76,7 +76,9 @@ class Manifest:
             return cls(found["identity"], found["attempt"], tuple(Part(**part) for part in found["parts"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise CheckpointError(f"cannot read checkpoint {path.parent}: {error}; allow reading, or give another folder") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path} is no manifest that this ultramc reads: {error}; give another folder as checkpoint=") from error
 
     def write(self, path: Path) -> None:
