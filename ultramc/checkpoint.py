@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,7 +35,9 @@ VERSION = 1
 MANIFEST = "manifest.json"
 LOCK = "lock"
 LARGEST_PART = 2**26  # bytes: what a resumed run reads at once
-SHARE = 0.01  # of a run's time that writing may take, half of what was promised
+SMALLEST_PART = 2**22  # bytes: less is not worth its sync, unless it is all there is
+GUESS = (2**24, 0.1)  # bytes written, and seconds that they took, before anything is known
+MOMENT = 0.05  # seconds of writing that any run may take
 
 HINTS = {
     "program": "its formulas, constants or laws differ; NOW() and TODAY() are constants too, which now= sets",
@@ -91,16 +94,20 @@ class Manifest:
 class Checkpoint:
     """A folder in which a run keeps what it has finished, made where it is missing.
 
-    `interval`: seconds between two writes, longer where writing would take more than a hundredth of the time; 0: after every chunk.
-    Raises InputError.
+    `interval`: seconds between two writes; 0: all of it after every chunk, whatever that takes. `share`: of the run's time that
+    writing may take. Where more samples come than can be written in it, the oldest are, and what is kept falls behind; a run
+    that is cancelled keeps all. Raises InputError.
     """
 
     path: Path = field(converter=Path)
     interval: float = 5.0
+    share: float = 0.015
 
     def __attrs_post_init__(self) -> None:
         if not self.interval >= 0:
             raise InputError(f"interval={self.interval!r} of a checkpoint: seconds, at least 0")
+        if not 0 < self.share <= 1:
+            raise InputError(f"share={self.share!r} of a checkpoint: above 0, at most 1")
 
     @classmethod
     def of(cls, given: Checkpoint | str | os.PathLike[str] | None) -> Checkpoint | None:
@@ -125,7 +132,7 @@ class Checkpoint:
             found = self.stored()
             if found is None:
                 self._refuse_others()
-            kept = Kept(self.path, self.interval, found or Manifest(identity))
+            kept = Kept(self, found or Manifest(identity))
             kept.refuse_other(identity)
             yield kept
 
@@ -139,10 +146,16 @@ class Checkpoint:
 class Kept:
     """A checkpoint that a run holds."""
 
-    folder: Path
-    interval: float
+    place: Checkpoint
     manifest: Manifest
-    _due: float = field(factory=time.monotonic)
+    _began: float = field(factory=time.monotonic)
+    _due: float = 0.0
+    _bytes: int = 0
+    _seconds: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return self.place.path
 
     @property
     def done(self) -> int:
@@ -158,7 +171,7 @@ class Kept:
             for path in self.folder.iterdir():
                 if _is_ours(path.name) and path.name not in finished:
                     path.unlink(missing_ok=True)
-        self._wait(0.0)
+        self._due = time.monotonic() + self.place.interval
 
     def refuse_other(self, identity: Mapping[str, Any]) -> None:
         stored = self.manifest.identity
@@ -187,28 +200,36 @@ class Kept:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}; delete this file to have what follows computed again") from error
 
-    def keep(self, chunk_of: Callable[[int, int], Chunk], done: int, *, at_once: bool = False) -> None:
-        """Iterations up to `done`, once it is time. Raises CheckpointError where they cannot be written; earlier parts stay."""
+    def keep(self, chunk_of: Callable[[int, int], Chunk], done: int, *, at_once: bool = False, whole: bool = False) -> None:
+        """Iterations up to `done`, once it is time, as many as there is time for. Raises CheckpointError; earlier parts stay."""
         begun = time.monotonic()
-        if done > self.done and (at_once or begun >= self._due):
-            with _writing(self.folder):
-                self._write(chunk_of, done)
-            self._wait(time.monotonic() - begun)
+        if done == self.done or not (at_once or begun >= self._due):
+            return
+        each = _bytes_per_iteration(chunk_of(self.done, 1))
+        count = done - self.done if whole or not self.place.interval else self._affordable(done - self.done, each, begun)
+        with _writing(self.folder):
+            self._write(chunk_of, self.done + count, max(1, LARGEST_PART // each))
+        now = time.monotonic()
+        self._bytes, self._seconds = self._bytes + count * each, self._seconds + now - begun
+        self._due = now + self.place.interval
 
-    def _write(self, chunk_of: Callable[[int, int], Chunk], done: int) -> None:
-        most = max(1, LARGEST_PART // _bytes_per_iteration(chunk_of(self.done, 1)))
+    def _affordable(self, count: int, each: int, now: float) -> int:
+        """How many of `count` iterations of so many bytes can be written in the time that is left for it."""
+        seconds = max(MOMENT, self.place.share * (now - self._began)) - self._seconds
+        speed = (GUESS[0] + self._bytes) / (GUESS[1] + self._seconds)
+        most = int(max(0.0, seconds) * speed / each)
+        return count if most >= count else most if most * each >= SMALLEST_PART else 0
+
+    def _write(self, chunk_of: Callable[[int, int], Chunk], done: int, most: int) -> None:
         while self.done < done:
             chunk = chunk_of(self.done, min(most, done - self.done))
             part = Part(chunk.first, chunk.count, "")
             path = self.folder / part.name
-            write_whole(path, lambda stream, chunk=chunk: _write_arrays(stream, chunk))  # type: ignore[misc]
+            write_whole(path, partial(_write_arrays, chunk))
             manifest = evolve(self.manifest, parts=(*self.manifest.parts, evolve(part, sha256=_digest(path))))
             _sync_folder(self.folder)
             manifest.write(self.folder / MANIFEST)
             self.manifest = manifest
-
-    def _wait(self, writing: float) -> None:
-        self._due = time.monotonic() + (max(self.interval, writing / SHARE) if self.interval else 0)
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
@@ -227,7 +248,7 @@ def _bytes_per_iteration(chunk: Chunk) -> int:
     return sum(array.nbytes for array in (*chunk.payloads, *chunk.tags) if array is not None) or 1
 
 
-def _write_arrays(stream: IO[bytes], chunk: Chunk) -> None:
+def _write_arrays(chunk: Chunk, stream: IO[bytes]) -> None:
     for array in (*chunk.payloads, *chunk.tags):
         if array is not None:
             np.lib.format.write_array(stream, array, allow_pickle=False)

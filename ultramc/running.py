@@ -97,9 +97,9 @@ class Run:
         try:
             execute(self.engine, executable, self.job, pace, self._keep, lambda: self.stages.token.cancelled, self.done)
         except KeyboardInterrupt:
-            self._save(at_once=True)
+            self._save(at_once=True, whole=True)
             raise self._cancelled(SimulationInterrupted) from None
-        self._save(at_once=True)
+        self._save(at_once=True, whole=self.done < self.job.iterations)
         if self.stages.token.cancelled:
             raise self._cancelled(SimulationCancelled)
         if self.done != self.job.iterations:
@@ -109,11 +109,11 @@ class Run:
         part = self.result("cancelled") if self.done else None
         return kind(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations{because(self.stages.token)}", part)
 
-    def _save(self, *, at_once: bool = False) -> None:
+    def _save(self, *, at_once: bool = False, whole: bool = False) -> None:
         """Into the checkpoint, if there is one and it is time."""
         try:
             if self.kept is not None:
-                self.kept.keep(self._kept, self.done, at_once=at_once)
+                self.kept.keep(self._kept, self.done, at_once=at_once, whole=whole)
         except CheckpointError as error:
             error.run = self.result("failed")
             raise
