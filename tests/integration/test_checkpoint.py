@@ -63,12 +63,11 @@ def cancelled(sim, folder, after, **options):
     with pytest.raises(mc.SimulationCancelled) as caught:
         sim.run(
             COUNT,
-            checkpoint=every_chunk(folder),
             chunk=CHUNK,
             interval=0,
             cancel=token,
             progress=lambda event: token.cancel() if event.done >= after else None,
-            **{"seed": SEED} | options,
+            **{"seed": SEED, "checkpoint": every_chunk(folder)} | options,
         )
     return caught.value.result
 
@@ -126,6 +125,17 @@ class TestGoingOn:
         assert len(sizes) > 10
         assert max(sizes) < 102_000
         assert bits(sim.run(COUNT, checkpoint=folder)) == expected
+
+    def test_what_there_is_no_time_to_write_is_computed_again(self, sim, folder, expected, monkeypatch):
+        monkeypatch.setattr("ultramc.checkpoint.MOMENT", 0)
+        sim.run(COUNT, seed=SEED, checkpoint=mc.Checkpoint(folder, share=1e-9))
+        assert done_in(folder) == 0
+        assert bits(sim.run(COUNT, checkpoint=folder)) == expected
+
+    def test_what_is_cancelled_is_written_all_the_same(self, sim, folder, monkeypatch):
+        monkeypatch.setattr("ultramc.checkpoint.MOMENT", 0)
+        done = cancelled(sim, folder, 3_000, checkpoint=mc.Checkpoint(folder, share=1e-9)).iterations
+        assert done_in(folder) == done
 
 
 class Counting(NumPyEngine):
@@ -213,9 +223,10 @@ class TestRefusal:
         with pytest.raises(mc.CheckpointError, match="is no manifest that this ultramc reads"):
             sim.run(COUNT, checkpoint=folder)
 
-    def test_an_interval_that_makes_no_sense(self):
-        with pytest.raises(mc.InputError, match="interval=-1"):
-            mc.Checkpoint("here", interval=-1)
+    @pytest.mark.parametrize("option", [{"interval": -1}, {"share": 0}, {"share": 2}], ids=str)
+    def test_an_option_that_makes_no_sense(self, option):
+        with pytest.raises(mc.InputError, match="{}={}".format(*next(iter(option.items())))):
+            mc.Checkpoint("here", **option)
 
 
 DAMAGE = {
