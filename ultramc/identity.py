@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import fields, has
 
+from ultramc.functions.kit import Texts
 from ultramc.program import Program
 from ultramc.running import versions
 from ultramc.sampling import Job
@@ -85,7 +86,16 @@ def _plain(value: Any) -> Iterator[bytes]:
 
 
 def _named(value: Any) -> Iterator[bytes]:
+    """A function of ours, by its name: what it encloses comes from the workbook, whose hash is compared too."""
     yield f"{value.__module__}.{value.__qualname__}".encode()
+
+
+def _partial(value: Any) -> Iterator[bytes]:
+    return _sequence((value.func, value.args, value.keywords))
+
+
+def _texts(value: Any) -> Iterator[bytes]:
+    return _sequence(value.strings)
 
 
 def _unknown(value: Any) -> Iterator[bytes]:
@@ -98,5 +108,7 @@ _WRITTEN: tuple[tuple[Any, Callable[[Any], Iterator[bytes]]], ...] = (
     (Mapping, _mapping),
     ((str, int, float, complex, bytes, type(None)), _plain),
     ((FunctionType, type), _named),
+    (partial, _partial),
+    (Texts, _texts),
     (object, _unknown),
 )

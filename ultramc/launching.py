@@ -65,7 +65,7 @@ class Stages:
     def _go_on(self) -> None:
         """From the sampling on the run itself looks, since it hands over what is done when it stops."""
         at = self.feed.position
-        if self.token.cancelled and PHASES.index(at.phase) < PHASES.index(SAMPLE):
+        if self.token.cancelled and (not at.done or PHASES.index(at.phase) < PHASES.index(SAMPLE)):
             attempt = " of this attempt" if at.done else ""
             raise SimulationCancelled(f"cancelled during {at.phase}, before any iteration{attempt}{because(self.token)}")
 

@@ -80,9 +80,10 @@ class TestGoingOn:
     def test_after_a_cancellation(self, sim, folder, expected):
         done = cancelled(sim, folder, 3_000).iterations
         seen = Recorder()
-        assert bits(sim.run(COUNT, seed=SEED, checkpoint=folder, progress=seen)) == expected
-        assert_progress_contract(seen)
+        assert bits(sim.run(COUNT, seed=SEED, checkpoint=folder, progress=seen, interval=0)) == expected
+        assert_progress_contract(seen, interval=0)
         assert {event.attempt for event in seen} == {2}
+        assert next(event for event in seen if event.phase == "sample").phase_done == done
         assert min(event.done for event in seen) == done >= 3_000
 
     def test_nothing_is_computed_twice_but_what_is_compared(self, sim, folder, expected):
