@@ -17,8 +17,9 @@ import pytest
 from workbooks import workbook
 
 import ultramc as mc
+from ultramc.contract.cases import CASES
 from ultramc.engines.on_numpy import NumPyEngine
-from ultramc.identity import program_hash
+from ultramc.identity import _pieces, program_hash
 from ultramc.testing import Recorder, assert_progress_contract
 
 MODEL = {"A1": 100, "A2": 0.05, "B1": "=A1*(1+A2)^2", "B2": "=IF(A1>150,1/0,B1+1)", "B3": '=IF(A1>100,"high",A1)'}
@@ -348,8 +349,19 @@ class TestWriting:
         assert re.match(r"cannot write to checkpoint .* allow writing.* None$", said)
 
 
+def test_every_op_has_a_hash_that_a_run_leaves_alone():
+    for case in CASES:
+        list(_pieces(case.attributes))
+    book = workbook({"A1": 1, "B1": "=YIELD(45000,47000,0.05,95+A1,100,2)", "B2": '=IF(A1>1,"more",TEXT(2,"0.0"))'})
+    sim = mc.Simulation(book, inputs={"A1": mc.Uniform(0, 2)}, outputs=["B1", "B2"])
+    before = program_hash(sim.compiled.program)
+    sim.run(100, seed=1, check="off")
+    assert program_hash(sim.compiled.program) == before
+    assert program_hash(mc.Simulation(book, inputs={"A1": mc.Uniform(0, 2)}, outputs=["B1", "B2"]).compiled.program) == before
+
+
 def test_the_hash_of_a_program_is_the_same_in_another_process(sim, model):
-    script = "from ultramc.identity import program_hash; print(program_hash(sim.compiled.program))"
+    script = "from ultramc.identity import _pieces, program_hash; print(program_hash(sim.compiled.program))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run(
         [sys.executable, "-c", HEAD + script, str(model)], capture_output=True, text=True, env=environment, check=True, timeout=LONG
