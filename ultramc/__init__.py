@@ -8,6 +8,7 @@ from ultramc.address import CellRef, RangeRef
 from ultramc.batch import Batch, BatchItem, BatchResult, run_batch
 from ultramc.benchmarking import Benchmark, benchmark
 from ultramc.checking import CheckReport, check
+from ultramc.checkpoint import Checkpoint
 from ultramc.comparison import Comparison, compare
 from ultramc.correlation import KendallCorrelation, NormalScoreCorrelation, RankCorrelation
 from ultramc.distributions import (
@@ -51,6 +52,8 @@ from ultramc.errors import (
     BatchError,
     CallbackError,
     CheckError,
+    CheckpointError,
+    CheckpointMismatch,
     CircularReference,
     DeviceError,
     EngineError,
@@ -102,6 +105,9 @@ __all__ = [
     "CellRef",
     "CheckError",
     "CheckReport",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointMismatch",
     "ChiSquared",
     "CircularReference",
     "Comparison",

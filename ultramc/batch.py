@@ -210,6 +210,8 @@ class Batch:
         heartbeat: float,
     ) -> Launch[BatchResult]:
         check_choice("on_child_error", on_child_error, ("continue", "cancel"))
+        if options.get("checkpoint") is not None:
+            raise InputError("checkpoint= of a whole batch would be shared by its children; give each BatchItem one of its own")
         items = {label: _with(item, iterations, options) for label, item in self.items.items()}
         is_told = bool(listeners.of_children)
         between, beat = seconds("interval", interval), seconds("heartbeat", heartbeat, at_least=MINIMUM_HEARTBEAT)

@@ -13,6 +13,8 @@ UltramcError
 │   └─ NotACallback         (+TypeError)            progress= cannot be called here
 ├─ MissingExtra             (+ImportError)          an optional library, and the pip command that brings it
 ├─ UnreadableResult         (+OSError)              not a saved result, or one of another version
+├─ CheckpointError          (+OSError)              cannot be written, is damaged or in use; .run holds what was done
+│   └─ CheckpointMismatch   (+ValueError)           it is another run's: which field differs
 ├─ NoOutputs                (+ValueError)           lists candidates
 ├─ CheckError               (+ValueError)           the recalculation differs from Excel's cached values
 ├─ RunError                 (+RuntimeError)         every iteration failed, or on_error="raise"
@@ -119,6 +121,18 @@ class MissingExtra(UltramcError, ImportError):
 
 class UnreadableResult(UltramcError, OSError):
     """The file is no saved result of a version that we read; the message names the file and the reason."""
+
+
+class CheckpointError(UltramcError, OSError):
+    """A checkpoint cannot be written or read; `run` holds the result so far, or None. What the folder holds stays."""
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class CheckpointMismatch(CheckpointError, ValueError):
+    """The checkpoint is of another run; the message names what differs."""
 
 
 class NoOutputs(UltramcError, ValueError):

@@ -21,7 +21,7 @@ from ultramc.delivery import Feed, Position, Tracker
 from ultramc.errors import CallbackError, SimulationCancelled, SimulationInterrupted
 from ultramc.listening import Listeners
 from ultramc.logs import log
-from ultramc.progress import CancelToken, ErrorInfo, ProgressEvent, RunState
+from ultramc.progress import PHASES, CancelToken, ErrorInfo, ProgressEvent, RunState
 from ultramc.results import Result
 
 INTERRUPTIONS = {
@@ -29,6 +29,8 @@ INTERRUPTIONS = {
     "CancelledError": "its task was cancelled",
     "GeneratorExit": "nobody reads its events any more",
 }
+
+SAMPLE = "sample"  # the phase in which iterations are done
 
 T = TypeVar("T")
 Outcome = TypeVar("Outcome")
@@ -46,7 +48,8 @@ class Stages:
         """One phase. What it gives is told how many parts are done, of how many. Raises SimulationCancelled before and between them."""
         self._go_on()
         log.debug("stage", phase=phase)
-        self.feed.move(evolve(self.feed.position, phase=phase, phase_done=0, phase_total=total))
+        at = self.feed.position
+        self.feed.move(evolve(at, phase=phase, phase_done=at.done if phase == SAMPLE else 0, phase_total=total))
         yield self._step
         at = self.feed.position
         self.feed.move(evolve(at, phase_done=at.phase_total))
@@ -61,10 +64,11 @@ class Stages:
         self.feed.move(Position(at.phase, done, at.phase_total, done))
 
     def _go_on(self) -> None:
-        """Once there are iterations the run itself looks, since it hands them over when it stops."""
+        """From the sampling on the run itself looks, since it hands over what is done when it stops."""
         at = self.feed.position
-        if self.token.cancelled and not at.done:
-            raise SimulationCancelled(f"cancelled during {at.phase}, before any iteration{because(self.token)}")
+        if self.token.cancelled and (not at.done or PHASES.index(at.phase) < PHASES.index(SAMPLE)):
+            attempt = " of this attempt" if at.done else ""
+            raise SimulationCancelled(f"cancelled during {at.phase}, before any iteration{attempt}{because(self.token)}")
 
 
 def because(token: CancelToken) -> str:

@@ -6,15 +6,16 @@ import platform
 import time
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
+from numpy.typing import NDArray
 
 from ultramc import reference
 from ultramc.engines.base import Chunk, Engine, Executable, Job, execute
 from ultramc.engines.pace import Pace
-from ultramc.errors import RunError, SimulationCancelled, SimulationInterrupted
+from ultramc.errors import CheckpointError, CheckpointMismatch, RunError, SimulationCancelled, SimulationInterrupted
 from ultramc.launching import Stages, because
 from ultramc.program import HIDDEN, Slot
 from ultramc.results import Column, Input, Output, Result
@@ -23,7 +24,10 @@ from ultramc.validation import Validation, failure, strata_agree
 from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
+    from ultramc.checkpoint import Checkpoint, Kept
     from ultramc.simulation import Simulation
+
+COMPUTED_AGAIN = 64  # iterations of a checkpoint, before the rest is believed
 
 
 @frozen(kw_only=True, eq=False)
@@ -42,13 +46,22 @@ class Request:
     on_error: str
     chunk: int | None
     memory: int
+    checkpoint: Checkpoint | None = None
 
 
 class Run:
     """One run: where its samples go, and what becomes of it."""
 
     def __init__(
-        self, simulation: Simulation, engine: Engine, reason: str, asked: Request, checked: str, validated: str, stages: Stages
+        self,
+        simulation: Simulation,
+        engine: Engine,
+        reason: str,
+        asked: Request,
+        checked: str,
+        validated: str,
+        stages: Stages,
+        kept: Kept | None = None,
     ) -> None:
         self.simulation = simulation
         self.engine = engine
@@ -59,18 +72,35 @@ class Run:
         self.engine_reason = reason
         self.stages = stages
         self._tolerance = asked.validation.tolerance if asked.validation is not None else None
+        self.kept = kept
         self.done = 0
         self.started = time.perf_counter()
         slots = simulation.compiled.program.outputs
         self.samples = {slot.label: np.empty((slot.cells.size, asked.job.iterations)) for slot in slots}
         self.tags = {slot.label: np.zeros((slot.cells.size, asked.job.iterations), np.uint8) for slot in slots if slot.kinds != 1}
 
+    def resume(self, executable: Executable) -> None:
+        """Take what the checkpoint holds, after a look whether this machine computes the same. Raises CheckpointError and its children."""
+        if self.kept is None:
+            return
+        self.kept.begin(self.engine.name)
+        for chunk in self.kept.chunks(self.simulation.compiled.program.outputs):
+            self._take(chunk)
+        count = min(self.done, COMPUTED_AGAIN)
+        if count and not _same_bits(self._kept(0, count), self.engine.run(executable, self.job, 0, count)):
+            raise CheckpointMismatch(
+                f"engine {self.engine.name!r} now gives other bits than those in {self.kept.folder}; "
+                "go on where it was begun, or give another folder as checkpoint="
+            )
+
     def execute(self, executable: Executable, pace: Pace) -> None:
         """Raises SimulationCancelled with what is done, and RunError where iterations are missing."""
         try:
-            execute(self.engine, executable, self.job, pace, self._keep, lambda: self.stages.token.cancelled)
+            execute(self.engine, executable, self.job, pace, self._keep, lambda: self.stages.token.cancelled, self.done)
         except KeyboardInterrupt:
+            self._save(at_once=True, whole=True)
             raise self._cancelled(SimulationInterrupted) from None
+        self._save(at_once=True, whole=self.done < self.job.iterations)
         if self.stages.token.cancelled:
             raise self._cancelled(SimulationCancelled)
         if self.done != self.job.iterations:
@@ -80,7 +110,21 @@ class Run:
         part = self._part("cancelled") if self.done else None
         return kind(f"cancelled after {self.done:,} of {self.job.iterations:,} iterations{because(self.stages.token)}", part)
 
+    def _save(self, *, at_once: bool = False, whole: bool = False) -> None:
+        """Into the checkpoint, if there is one and it is time."""
+        try:
+            if self.kept is not None:
+                self.kept.keep(self._kept, self.done, at_once=at_once, whole=whole)
+        except CheckpointError as error:
+            error.run = self._part("failed")
+            raise
+
     def _keep(self, chunk: Chunk) -> None:
+        self._take(chunk)
+        self._save()
+        self.stages.executed(self.done)
+
+    def _take(self, chunk: Chunk) -> None:
         place = slice(chunk.first, chunk.first + chunk.count)
         for slot, payload, tag in zip(self.simulation.compiled.program.outputs, chunk.payloads, chunk.tags, strict=True):
             self.samples[slot.label][:, place] = payload
@@ -89,7 +133,6 @@ class Run:
         self.done += chunk.count
         for slot in self.simulation.compiled.program.outputs:
             self._check_sound(slot, chunk)
-        self.stages.executed(self.done)
 
     def _check_sound(self, slot: Slot, chunk: Chunk) -> None:
         place = slice(chunk.first, chunk.first + chunk.count)
@@ -184,6 +227,20 @@ class Run:
         base = tuple(self.simulation.workbook.value(cell) for cell in cells)
         shape, texts = (slot.cells.height, slot.cells.width), self.simulation.compiled.program.texts
         return Column(label, cells, shape, samples, tags, texts, base, together=self.job.together)
+
+
+def _same_bits(one: Chunk, other: Chunk) -> bool:
+    return all(_same_values(*pair) for pair in zip(_values(one), _values(other), strict=True))
+
+
+def _values(chunk: Chunk) -> list[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
+    """Payloads, of which those of errors mean nothing, and tags."""
+    tags = [np.zeros(1, np.uint8) if tag is None else np.asarray(tag) for tag in chunk.tags]
+    return [(np.where(tag >= FIRST_ERROR, 0.0, payload), tag) for payload, tag in zip(chunk.payloads, tags, strict=True)]
+
+
+def _same_values(one: tuple[NDArray[Any], ...], other: tuple[NDArray[Any], ...]) -> bool:
+    return all(mine.tobytes() == others.tobytes() for mine, others in zip(one, other, strict=True))
 
 
 def _counts(errors: Mapping[str, int]) -> str:

@@ -28,9 +28,10 @@ from ultramc.arguments import (
     resolved_outputs,
 )
 from ultramc.calculation import Calculation
+from ultramc.checkpoint import Checkpoint, Kept
 from ultramc.compilation import Compilation, Compiled
 from ultramc.correlation import Correlation
-from ultramc.delivery import Tracker
+from ultramc.delivery import Position, Tracker
 from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
@@ -41,6 +42,7 @@ from ultramc.engines.pace import Pace, guessed_seconds
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
+from ultramc.identity import identity
 from ultramc.launching import Launch, RunHandle, Stages, attend
 from ultramc.listening import AsyncProgress, Listeners, Progress, callbacks_of, seconds, token_of
 from ultramc.logs import log
@@ -139,6 +141,7 @@ class Simulation:
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
@@ -158,11 +161,17 @@ class Simulation:
         seconds. A function that raises is called no more, and stands in `Result.callback_errors`; with `strict_callbacks` it
         cancels the run. `cancel`: a token that cancels the run from elsewhere.
 
-        Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError
-        (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on Ctrl-C SimulationInterrupted,
-        which is both that and a KeyboardInterrupt.
+        `checkpoint`: a folder, or a `Checkpoint`, in which finished iterations are kept; called again with it, a run that was killed
+        or cancelled goes on after the last part, and a finished one gives its result at once. It is refused where the two would
+        differ by a bit. `seed=None` takes the seed that is kept.
+
+        Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError and
+        CheckpointError (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on Ctrl-C
+        SimulationInterrupted, which is both that and a KeyboardInterrupt.
         """
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+        )
         listeners = self._listeners(progress, strict_callbacks, cancel)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
         attend(launch)
@@ -187,6 +196,7 @@ class Simulation:
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> Result:
         """`run` without blocking the event loop, on which callbacks are called; they may be coroutine functions.
 
@@ -194,7 +204,9 @@ class Simulation:
         """
         from ultramc import asynchronous
 
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+        )
         listeners = self._listeners(progress, strict_callbacks, cancel, may_be_async=True)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
         await asynchronous.attend(launch)
@@ -217,11 +229,14 @@ class Simulation:
         interval: float = 0.1,
         heartbeat: float = 2.0,
         cancel: CancelToken | None = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> EventStream:
         """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
         from ultramc.asynchronous import EventStream
 
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+        )
         return EventStream(self._launch(asked, self._listeners(False, False, cancel), interval, heartbeat))
 
     def start(
@@ -243,12 +258,21 @@ class Simulation:
         heartbeat: float = 2.0,
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> RunHandle:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+        )
         return RunHandle(self._launch(asked, self._listeners(progress, strict_callbacks, cancel), interval, heartbeat))
 
-    def _carry_out(self, asked: Request, stages: Stages) -> Result:
+    def _keep_and_carry_out(self, asked: Request, stages: Stages) -> Result:
+        if asked.checkpoint is None:
+            return self._carry_out(asked, stages, None)
+        with asked.checkpoint.held(identity(self, asked.job)) as kept:
+            return self._carry_out(asked, stages, kept)
+
+    def _carry_out(self, asked: Request, stages: Stages, kept: Kept | None) -> Result:
         """The stages of a run, one after the other."""
         job, (preferred, reason) = asked.job, self._chosen(asked)
         what = {"workbook": self.workbook.file_name, "engine": preferred.name, "engine_reason": reason, "iterations": job.iterations}
@@ -260,8 +284,9 @@ class Simulation:
         with stages.stage("validate"):
             engine, agreed = self._validated(preferred, job, asked.validation, asked.on_invalid)
             executable, pace = self._fitted(engine, asked)
+            run = Run(self, engine, reason, asked, checked, str(agreed), stages, kept)
+            run.resume(executable)
         with stages.stage("sample", job.iterations):
-            run = Run(self, engine, reason, asked, checked, str(agreed), stages)
             run.execute(executable, pace)
         with stages.stage("summarise"):
             if asked.validation is not None:
@@ -417,13 +442,16 @@ class Simulation:
         chunk: int | None,
         memory_limit: int | str | None,
         until: object,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None,
     ) -> Request:
-        """Raises InputError, EngineUnavailable, and MemoryLimitExceeded where the samples alone are too many."""
+        """Raises InputError, EngineUnavailable, CheckpointError, and MemoryLimitExceeded where the samples alone are too many."""
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         refuse_until(until)
-        job = self._run_job(iterations, seed, sampling)
+        kept_in = Checkpoint.of(checkpoint)
+        stored = kept_in.stored() if kept_in else None
+        job = self._run_job(iterations, stored.identity["seed"] if stored and seed is None else seed, sampling)
         return Request(
             engine=None if engine == choice.AUTO else self._engine(engine),
             job=job,
@@ -433,6 +461,7 @@ class Simulation:
             on_error=on_error,
             chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
             memory=self._memory(job, memory_limit),
+            checkpoint=kept_in,
         )
 
     def _memory(self, job: Job, limit: int | str | None) -> int:
@@ -455,13 +484,16 @@ class Simulation:
     def _launch(self, asked: Request, listeners: Listeners, interval: float, heartbeat: float, *, is_read: bool = True) -> Launch[Result]:
         """Where nobody reads there are but heartbeats, for the log."""
         between = seconds("interval", interval)
+        stored = asked.checkpoint.stored() if asked.checkpoint else None
         tracker = Tracker(
             run_id=token_hex(8),
             total=asked.job.iterations,
             interval=between if is_read else math.inf,
             heartbeat=seconds("heartbeat", heartbeat, at_least=MINIMUM_HEARTBEAT),
+            attempt=stored.attempt + 1 if stored else 1,
+            position=Position(done=stored.done if stored else 0),
         )
-        return Launch(partial(self._carry_out, asked), tracker, listeners)
+        return Launch(partial(self._keep_and_carry_out, asked), tracker, listeners)
 
     def _run_job(self, iterations: int | None, seed: int | None, sampling: str | Sampling | None) -> Job:
         """What is asked for, else what is stored, else a new seed and random sampling."""

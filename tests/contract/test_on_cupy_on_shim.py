@@ -460,4 +460,5 @@ def test_sanitizers_find_nothing():
 def test_sanitizers_find_planted_faults(name):
     done = checked(*PLANTED[name], "uniform")
     assert done.returncode != 0
-    assert re.search("AddressSanitizer|runtime error|a barrier that some threads|wrote where nobody has memory", done.stderr), done.stderr[-2000:]
+    words = "AddressSanitizer|runtime error|a barrier that some threads|wrote where nobody has memory"
+    assert re.search(words, done.stderr), done.stderr[-2000:]

@@ -226,3 +226,11 @@ def test_a_callback_that_raises_is_listed():
 def test_what_makes_no_sense_is_refused(call, said):
     with pytest.raises(mc.InputError, match=said):
         call()
+
+
+def test_one_checkpoint_for_all_children_is_refused(tmp_path):
+    with pytest.raises(mc.InputError, match="give each BatchItem one of its own"):
+        mc.run_batch(three(), 1_000, seed=1, checkpoint=tmp_path)
+    items = {label: mc.BatchItem(sim, 1_000, checkpoint=tmp_path / label) for label, sim in three().items()}
+    assert set(mc.run_batch(items, seed=1).results) == {"low", "base", "high"}
+    assert {path.name for path in tmp_path.iterdir()} == {"low", "base", "high"}

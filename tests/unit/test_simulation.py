@@ -442,7 +442,7 @@ class TestDraws:
 def test_ctrl_c_hands_over_what_was_done(monkeypatch):
     sim = simulation(PLAN, inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
 
-    def interrupted(engine, executable, job, size, receive, stop):
+    def interrupted(engine, executable, job, pace, receive, stop, begun):
         receive(engine.run(executable, job, 0, 100))
         raise KeyboardInterrupt
 

@@ -139,11 +139,16 @@ def fitted(engine: Engine, executable: Executable, memory: int) -> tuple[Executa
 
 
 def execute(
-    engine: Engine, executable: Executable, job: Job, pace: Pace, receive: Callable[[Chunk], None], stop: Callable[[], bool]
+    engine: Engine,
+    executable: Executable,
+    job: Job,
+    pace: Pace,
+    receive: Callable[[Chunk], None],
+    stop: Callable[[], bool],
+    begun: int = 0,
 ) -> None:
-    """Run all chunks on the engine's threads; `receive` is called here, in the order of the chunks. `stop` ends the run early."""
+    """Run all chunks on the engine's threads, from iteration `begun` on; `receive` is called here, in their order. `stop` ends the run."""
     pending: deque[Future[tuple[Chunk, float] | None]] = deque()
-    begun = 0
     with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
         try:
             while True:

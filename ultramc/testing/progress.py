@@ -76,7 +76,7 @@ def _begins(events: Sequence[ProgressEvent], promised: Promised) -> Iterator[str
     first = events[0]
     if promised.after is None and (first.seq, first.kind, first.state) != (0, "state", RunState.RUNNING):
         yield f"the first event is {_named(first)}, not seq 0, state, running"
-    if promised.after is None and (first.phase, first.phase_done, first.done) != (PHASES[0], 0, 0):
+    if promised.after is None and (first.phase, first.phase_done, first.done and first.attempt == 1) != (PHASES[0], 0, 0):
         yield f"the first event comes after some work: {first.phase} {first.phase_done}, {first.done} iterations"
 
 
