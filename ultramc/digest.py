@@ -39,11 +39,11 @@ Valid = NDArray[np.bool_]
 
 @frozen
 class Failure:
-    """The first iteration of a cell that ended in an error; `inputs`: what all input cells were in it."""
+    """The first iteration of a cell that ended in an error; `inputs`: what the cells of each input were in it, by label."""
 
     iteration: int
     kind: int
-    inputs: tuple[float, ...] = ()
+    inputs: Mapping[str, tuple[float, ...]] = field(factory=dict)
 
 
 @frozen(eq=False)
@@ -82,8 +82,8 @@ class Bins:
         unit = math.ldexp(1.0, -self.exponent)
         distances = np.append(ordered * unit - self.center * unit, 0.0)
         with np.errstate(over="ignore"):
-            sums = (np.add.reduceat(each, bounds[:-1]) for each in (distances, distances * distances))
-        return counts, *(np.where(counts > 0, each, 0.0) for each in sums)
+            sums, squares = (np.add.reduceat(each, bounds[:-1]) for each in (distances, distances * distances))
+        return counts, np.where(counts > 0, sums, 0.0), np.where(counts > 0, squares, 0.0)
 
 
 @define(eq=False)
@@ -96,7 +96,7 @@ class Tally:
     kinds: Counts = field(factory=lambda: np.zeros(KINDS, np.int64))
     text_counts: Counts = field(init=False)
     trees: list[Tree] = field(init=False)
-    extremes: dict[Literal[0, -1], tuple[float, int]] = field(factory=dict)  # value and iteration
+    extremes: dict[int, tuple[float, int]] = field(factory=dict)  # value and iteration
     lowest: Array = field(factory=lambda: np.empty(0))
     highest: Array = field(factory=lambda: np.empty(0))
     bins: Bins | None = None
@@ -129,8 +129,8 @@ class Tally:
         values = payload[iterations]
         for position, place, beats in ((0, values.argmin(), np.less), (-1, values.argmax(), np.greater)):
             value = float(values[place])
-            if position not in self.extremes or beats(value, self.extremes[position][0]):  # type: ignore[index]
-                self.extremes[position] = value, first + int(iterations[place])  # type: ignore[index]
+            if position not in self.extremes or beats(value, self.extremes[position][0]):
+                self.extremes[position] = value, first + int(iterations[place])
 
     def lay(self, payload: Array, tags: NDArray[np.uint8] | None) -> None:
         """The bins, by the first iterations."""
@@ -156,7 +156,7 @@ class Tally:
             iterations=self.iterations,
             kinds={int(kind): int(self.kinds[kind]) for kind in np.flatnonzero(self.kinds)},
             texts={int(code): int(self.text_counts[code]) for code in np.flatnonzero(self.text_counts)},
-            extremes=tuple(self.extremes[position][1] for position in (0, -1)) if self.extremes else (),  # type: ignore[index]
+            extremes=tuple(self.extremes[position][1] for position in (0, -1)) if self.extremes else (),
             moments=joined(tree.total() for tree in self.trees),
             bins=self.bins,
             counts=self.counts,
@@ -170,7 +170,7 @@ class Tally:
 
 def numeric(tags: NDArray[np.uint8]) -> Valid:
     """Where samples are numbers; booleans and blanks count."""
-    return (tags < Kind.TEXT) | (tags == Kind.BLANK)
+    return np.asarray((tags < Kind.TEXT) | (tags == Kind.BLANK))
 
 
 def _few(values: Array) -> Array:
@@ -351,7 +351,7 @@ class Digested:
 
     @property
     def degrees(self) -> float:
-        return np.count_nonzero(self._sizes) - 1 if self.replicated else math.inf
+        return float(np.count_nonzero(self._sizes)) - 1 if self.replicated else math.inf
 
     def mean(self) -> Estimate:
         if self.count == 0:
@@ -438,12 +438,13 @@ class Digested:
         edge = int(np.searchsorted(edges, x))
         is_edge = edge < len(edges) and edges[edge] == x
         whole = 2 * edge + (1 + inclusive if is_edge else 0)
-        within = self.digest.counts[:, :whole].sum(axis=1).astype(np.float64)
+        within: Array = self.digest.counts[:, :whole].sum(axis=1).astype(np.float64)
         if is_edge:
             return within
         many = self.digest.counts[:, whole]
         seem = self.digest.below(x, inclusive=inclusive)[1] - float(within.sum())
-        return within + many * (min(max(seem / many.sum(), 0.0), 1.0) if many.any() else 0.0)
+        part = min(max(seem / float(many.sum()), 0.0), 1.0) if many.any() else 0.0
+        return np.asarray(within + many * part)
 
     def probability_below(self, x: float) -> Estimate:
         if self.count == 0:
@@ -546,7 +547,8 @@ class Digested:
 
     def _counts_between(self, edges: Array) -> Counts:
         inner = [round(self.digest.below(float(edge), inclusive=False)[1]) for edge in edges[1:-1]]
-        return np.diff(np.array(inner, np.int64), prepend=0, append=self.count)
+        bounds: Counts = np.array([0, *inner, self.count], np.int64)
+        return bounds[1:] - bounds[:-1]
 
     def shape(self, bins: int) -> tuple[int, ...]:
         """A small histogram of all but the outer 0.5 % on either side."""

@@ -51,7 +51,8 @@ class Moments:
 
     @property
     def count(self) -> Array:
-        return self.sums[0]
+        counts: Array = self.sums[0]
+        return counts
 
     def __getitem__(self, place: Any) -> Moments:
         return Moments(self.exponent[place], self.mean[place], self.sums[:, place])

@@ -41,6 +41,7 @@ from ultramc.engines.pace import Pace, guessed_seconds
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
+from ultramc.keeping import KINDS
 from ultramc.launching import Launch, RunHandle, Stages, attend
 from ultramc.listening import AsyncProgress, Listeners, Progress, callbacks_of, seconds, token_of
 from ultramc.logs import log
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 MOST_WARNINGS = 20  # cells that keep their saved values
 MINIMUM_HEARTBEAT = 0.01  # seconds
+NEXT_STEP = {"samples": 'iterations or outputs, run with keep="summary"', "summary": "outputs"}
 KEPT_CALL_SITES = 256  # cells with draws in the sheet whose values are kept as inputs
 
 
@@ -131,6 +133,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -149,7 +152,8 @@ class Simulation:
         from Excel's cached values: "raise" a CheckError before anything runs, "warn" or "off". `validate`: another engine than NumPy
         first computes some iterations that NumPy computes too, as a `Validation` says; where they disagree nothing is simulated, or,
         with `on_invalid="numpy"`, NumPy simulates. `on_error`: "exclude" leaves
-        iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `chunk`: iterations
+        iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `keep`: "samples", or "summary"
+        for as many iterations as you like in constant memory; what needs samples then raises SamplesNotKept. `chunk`: iterations
         computed at once (default: as the engine likes and as progress allows); it never changes a result. `memory_limit`: bytes or
         "2GB" for buffers and samples (default: half of what is free).
 
@@ -162,7 +166,7 @@ class Simulation:
         (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on Ctrl-C SimulationInterrupted,
         which is both that and a KeyboardInterrupt.
         """
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until)
         listeners = self._listeners(progress, strict_callbacks, cancel)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
         attend(launch)
@@ -179,6 +183,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -194,7 +199,7 @@ class Simulation:
         """
         from ultramc import asynchronous
 
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until)
         listeners = self._listeners(progress, strict_callbacks, cancel, may_be_async=True)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
         await asynchronous.attend(launch)
@@ -211,6 +216,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -221,7 +227,7 @@ class Simulation:
         """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
         from ultramc.asynchronous import EventStream
 
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until)
         return EventStream(self._launch(asked, self._listeners(False, False, cancel), interval, heartbeat))
 
     def start(
@@ -235,6 +241,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -245,7 +252,7 @@ class Simulation:
         cancel: CancelToken | None = None,
     ) -> RunHandle:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
-        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until)
+        asked = self._asked(iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until)
         return RunHandle(self._launch(asked, self._listeners(progress, strict_callbacks, cancel), interval, heartbeat))
 
     def _carry_out(self, asked: Request, stages: Stages) -> Result:
@@ -414,6 +421,7 @@ class Simulation:
         validate: bool | Validation,
         on_invalid: str,
         on_error: str,
+        keep: str,
         chunk: int | None,
         memory_limit: int | str | None,
         until: object,
@@ -421,6 +429,7 @@ class Simulation:
         """Raises InputError, EngineUnavailable, and MemoryLimitExceeded where the samples alone are too many."""
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
+        check_choice("keep", keep, tuple(KINDS))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         refuse_until(until)
         job = self._run_job(iterations, seed, sampling)
@@ -431,20 +440,21 @@ class Simulation:
             validation=Validation() if validate is True else validate or None,
             on_invalid=on_invalid,
             on_error=on_error,
+            keep=keep,
             chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
-            memory=self._memory(job, memory_limit),
+            memory=self._memory(job, keep, memory_limit),
         )
 
-    def _memory(self, job: Job, limit: int | str | None) -> int:
+    def _memory(self, job: Job, keep: str, limit: int | str | None) -> int:
         """Bytes that are left for an engine. Raises MemoryLimitExceeded where none are."""
         allowed = bytes_of(limit) if limit is not None else free_memory() // 2
-        kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
+        kept = KINDS[keep].bytes(self.compiled.program.outputs, job)
         strata = strata_bytes(job, self.compiled.program.ties())
         if kept + strata > allowed:
             ranking = f" and ranking correlated draws under {job.sampling.name} sampling {strata:,}" if strata else ""
             raise MemoryLimitExceeded(
-                f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
-                "ask for fewer iterations or outputs, or raise memory_limit="
+                f"keeping the {keep} needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
+                f"ask for fewer {NEXT_STEP[keep]}, or raise memory_limit="
             )
         return allowed - kept - strata
 

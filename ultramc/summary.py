@@ -530,3 +530,94 @@ def _automatic_edges(ordered: Ordered, is_whole: bool) -> Array:
         width = float(max(1, math.ceil(width), math.ceil(reach / MAX_BINS)))
         return np.arange(low - 0.5, high + width, width)
     return even_edges(ordered, min(math.ceil(reach / width), MAX_BINS))
+
+
+# All of them, through one interface.
+
+
+class Statistics(Protocol):
+    """Of one cell, whatever is left of its samples. What each of them is, the function of its name says."""
+
+    @property
+    def count(self) -> int:
+        """Of valid iterations."""
+
+    @property
+    def ordered(self) -> Ordered: ...
+
+    def mean(self) -> Estimate: ...
+
+    def std(self) -> Estimate: ...
+
+    def variance(self) -> Estimate: ...
+
+    def skewness(self) -> Estimate: ...
+
+    def kurtosis(self) -> Estimate: ...
+
+    def extreme(self, position: Literal[0, -1]) -> Estimate: ...
+
+    def quantile(self, q: float) -> Estimate: ...
+
+    def cvar(self, level: float, tail: Tail) -> Estimate: ...
+
+    def probability_below(self, threshold: float) -> Estimate: ...
+
+    def probability_above(self, threshold: float) -> Estimate: ...
+
+    def histogram(self, bins: int | Literal["auto"]) -> tuple[NDArray[np.int64], Array]: ...
+
+    def shape(self, bins: int) -> tuple[int, ...]:
+        """A small histogram without the outer 0.5 % on either side, which would flatten the rest."""
+
+
+@frozen(eq=False)
+class Observed:
+    """The statistics of samples that were kept."""
+
+    sample: Sample
+
+    @property
+    def count(self) -> int:
+        return len(self.ordered)
+
+    @property
+    def ordered(self) -> Array:
+        return self.sample.ordered
+
+    def mean(self) -> Estimate:
+        return mean(self.sample)
+
+    def std(self) -> Estimate:
+        return std(self.sample)
+
+    def variance(self) -> Estimate:
+        return variance(self.sample)
+
+    def skewness(self) -> Estimate:
+        return skewness(self.sample)
+
+    def kurtosis(self) -> Estimate:
+        return kurtosis(self.sample)
+
+    def extreme(self, position: Literal[0, -1]) -> Estimate:
+        return extreme(self.sample, position)
+
+    def quantile(self, q: float) -> Estimate:
+        return quantile(self.sample, q)
+
+    def cvar(self, level: float, tail: Tail) -> Estimate:
+        return cvar(self.sample, level, tail)
+
+    def probability_below(self, threshold: float) -> Estimate:
+        return probability_below(self.sample, threshold)
+
+    def probability_above(self, threshold: float) -> Estimate:
+        return probability_above(self.sample, threshold)
+
+    def histogram(self, bins: int | Literal["auto"]) -> tuple[NDArray[np.int64], Array]:
+        return histogram(self.ordered, bins)
+
+    def shape(self, bins: int) -> tuple[int, ...]:
+        cut = len(self.ordered) // 200
+        return tuple(histogram(self.ordered[cut : len(self.ordered) - cut], bins)[0].tolist())

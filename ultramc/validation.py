@@ -107,10 +107,14 @@ def strata_agree(
     tolerance: Tolerance,
 ) -> None:
     """Stretches of a run that the first engine carried out, `kept(first, count)`, against the second. Raises as `agreement` does."""
-    count = min(STRATUM, job.iterations)
-    strata = engines[0].strata
-    for first in sorted({(job.iterations - count) * number // max(1, strata - 1) for number in range(strata)}):
+    for first, count in windows(job, engines[0].strata):
         _compared_runs(engines, program, job, (kept(first, count), engines[1].run(executable, job, first, count)), tolerance)
+
+
+def windows(job: Job, strata: int) -> list[tuple[int, int]]:
+    """First iterations and lengths of so many stretches."""
+    count = min(STRATUM, job.iterations)
+    return [(first, count) for first in sorted({(job.iterations - count) * number // max(1, strata - 1) for number in range(strata)})]
 
 
 def _compared_runs(
