@@ -326,7 +326,7 @@ class Digested:
         """The standard error of a mean of this influence."""
         n = self.count
         if self.replicated:
-            return self._error_of_groups(self._power_sums() @ np.array(influence))
+            return self._error_of_groups(self._power_sums()[:, : len(influence)] @ np.array(influence))
         square = np.convolve(influence, influence)
         moments = np.array([self._standardised(power) for power in range(len(square))])
         return math.sqrt(max(float(square @ moments), 0.0) / (n - 1)) if n > 1 else None

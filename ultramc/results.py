@@ -160,7 +160,12 @@ class Digests:
     base: tuple[Scalar, ...] = field(default=(), repr=False)
     together: int = 1
 
-    tags: None = field(default=None, init=False, repr=False)
+    def __attrs_post_init__(self) -> None:
+        rows, columns = self.shape
+        if not len(self.digests) == len(self.cells) == rows * columns > 0:
+            raise ValueError(f"{self.label}: {len(self.digests)} digests for {len(self.cells)} cells in shape {self.shape}")
+        if not isinstance(self.together, int) or self.together < 1:
+            raise ValueError(f"{self.label}: replicates of {self.together!r} iterations")
 
     @property
     def samples(self) -> Array:
