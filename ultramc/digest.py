@@ -290,6 +290,15 @@ class Ordered:
 # Statistics. An influence is a polynomial of z, the distance from the mean in standard deviations (over n): coefficients from z⁰ on.
 
 
+@frozen(eq=False)
+class Inside:
+    """Of a bin that the boundary of a tail cuts: how many values it has, its width, and what lies beyond, as `Digested._known`."""
+
+    count: float
+    width: float
+    sums: Array
+
+
 @frozen(eq=False, slots=False)
 class Digested:
     """The statistics of a digest, as `summary` has them of samples. `replicated`: standard errors come from the groups."""
@@ -309,18 +318,25 @@ class Digested:
 
     @cached_property
     def _center(self) -> float:
-        return float(self.digest.whole.mean[0])
+        return float((self.digest.whole.mean + self.digest.whole.offset)[0])
+
+    @cached_property
+    def _sums(self) -> Array:
+        """Σ (x − mean)^p in units, (9,)."""
+        whole = self.digest.whole
+        sums: Array = whole.about(whole.mean, whole.offset)[:, 0]
+        return sums
 
     @cached_property
     def _spread(self) -> float:
         """Standard deviation over n, in units."""
-        return math.sqrt(float(self.digest.whole.sums[2, 0]) / self.count)
+        return math.sqrt(max(float(self._sums[2]), 0.0) / self.count)
 
     def _in_units(self, value: float) -> float:
         return summary.rescaled(value, int(self.digest.whole.exponent[0]))
 
     def _standardised(self, power: int) -> float:
-        return float(self.digest.whole.sums[power, 0]) / self.count / self._spread**power if self._spread else math.nan
+        return float(self._sums[power]) / self.count / self._spread**power if self._spread else math.nan
 
     def _error(self, influence: tuple[float, ...]) -> float | None:
         """The standard error of a mean of this influence."""
@@ -333,8 +349,9 @@ class Digested:
 
     def _power_sums(self) -> Array:
         """Σ z^p of each group, shape (groups, 5)."""
-        groups = self.digest.moments.in_units_of(np.repeat(self.digest.whole.exponent, len(self.digest.moments.mean)))
-        return (groups.about(self.digest.whole.mean)[:5] / self._spread ** np.arange(5)[:, None]).T
+        whole = self.digest.whole
+        groups = self.digest.moments.in_units_of(np.repeat(whole.exponent, len(self.digest.moments.mean)))
+        return (groups.about(whole.mean, whole.offset)[:5] / self._spread ** np.arange(5)[:, None]).T
 
     @property
     def _sizes(self) -> Array:
@@ -480,8 +497,8 @@ class Digested:
     def cvar(self, level: float, tail: Tail) -> Estimate:
         """As `summary.cvar`; the bin on the boundary is taken as evenly filled, and the interval holds what it may be."""
         summary.check_tail(level, tail)
-        if self.count == 0:
-            return Estimate(math.nan)
+        if level == 0 or self.count == 0:
+            return self.mean()
         sign = 1.0 if tail == "lower" else -1.0
         value, slack, error = self._lower_tail(1 - level, sign)
         if error is None or not math.isfinite(error):
@@ -491,50 +508,68 @@ class Digested:
     def _lower_tail(self, share: float, sign: float) -> tuple[float, float, float | None]:
         """The mean of the smallest `share` (of the largest, where sign is −1), how far it may be off, and its standard error."""
         weight = share * self.count
-        whole = min(int(weight), self.count)
-        rank = min(whole, self.count - 1)
+        rank = min(int(weight), self.count - 1)
         boundary = self.ordered[rank if sign > 0 else self.count - 1 - rank]
-        if whole <= len(self.digest.lowest):
-            values = self.digest.lowest[:whole] if sign > 0 else self.digest.highest[len(self.digest.highest) - whole :]
-            shortfall, slack = float(np.sum(sign * (boundary - values) / weight)), 0.0
-        else:
-            shortfall, slack = self._shortfall(boundary, sign, weight)
-        error = None if weight < summary.SMALLEST_TAIL else self._error_of_tail(boundary, sign, share)
-        return boundary - sign * shortfall, slack, error
+        inside = self._within_bin(boundary, sign) if rank > len(self.digest.lowest) else None
+        first, second = self._known(boundary, sign) if inside is None else self._beyond(boundary, sign) + inside.sums
+        error = None if weight < summary.SMALLEST_TAIL else self._error_of_tail(boundary, sign, first, second)
+        value = boundary - sign * self._in_values(first / weight)
+        slack = 0.0 if inside is None else self._in_values(inside.count / weight * inside.width)
+        return value, slack, None if error is None else self._in_values(error / share)
 
-    def _beyond(self, boundary: float, sign: float) -> tuple[slice, int, float]:
-        """The bins wholly beyond the boundary, the one that holds it, and the boundary's distance from the center in units."""
-        place = int(np.searchsorted(self.digest.bins.edges, boundary))
-        is_edge = place < len(self.digest.bins.edges) and self.digest.bins.edges[place] == boundary
-        holds = 2 * place + is_edge
+    def _in_values(self, distance: float) -> float:
+        return summary.rescaled(distance, self.digest.bins.exponent)
+
+    def _in_bins(self, value: float) -> float:
+        """Its distance from the center of the bins, in their units."""
+        bins, unit = self.digest.bins, math.ldexp(1.0, -self.digest.bins.exponent)
+        return value * unit - bins.center * unit
+
+    def _known(self, boundary: float, sign: float) -> Array:
+        """Σ (boundary − x) and Σ (boundary − x)² of all beyond the boundary, where they are among the extremes."""
         unit = math.ldexp(1.0, -self.digest.bins.exponent)
-        distance = boundary * unit - self.digest.bins.center * unit
-        return slice(0, holds) if sign > 0 else slice(holds + 1, None), holds, distance
+        extremes = self.digest.lowest if sign > 0 else self.digest.highest
+        shortfall = np.maximum(sign * (boundary * unit - extremes * unit), 0.0)
+        return np.array([np.sum(shortfall), np.sum(np.square(shortfall))])
 
-    def _shortfall(self, boundary: float, sign: float, weight: float) -> tuple[float, float]:
-        """Σ |boundary − x| / weight of all values beyond it, and how far that may be off."""
-        beyond, holds, distance = self._beyond(boundary, sign)
-        counts, sums = self.digest.counts.sum(axis=0), self.digest.sums.sum(axis=0)
-        outside = sign * float(np.sum(counts[beyond] * distance - sums[beyond])) / weight
-        low, high = (float(ends[holds]) for ends in self.digest._between)
-        reach = abs(boundary - (low if sign > 0 else high))
-        inside = float(counts[holds]) * (reach / (high - low) if high > low else 0.0) / weight  # of those in the bin
-        value = summary.rescaled(outside, self.digest.bins.exponent) + inside * reach / 2
-        return value, float(counts[holds]) / weight * (high - low)
+    def _holder(self, boundary: float) -> int:
+        """The bin that holds the boundary."""
+        edges = self.digest.bins.edges
+        place = int(np.searchsorted(edges, boundary))
+        return 2 * place + int(place < len(edges) and edges[place] == boundary)
 
-    def _error_of_tail(self, boundary: float, sign: float, share: float) -> float | None:
-        """Of the mean of max(boundary − x, 0) / share."""
-        beyond, _, distance = self._beyond(boundary, sign)
-        counts, sums = self.digest.counts[:, beyond], self.digest.sums[:, beyond]
-        totals = sign * np.sum(counts * distance - sums, axis=1)
-        if self.replicated:
-            error = self._error_of_groups(totals - self._sizes * (totals.sum() / self.count))
-        elif self.count < 2:
-            return None
-        else:
-            square = float(np.sum(distance * distance * counts[0] - 2 * distance * sums[0] + self.digest.squares[beyond])) / self.count
-            error = math.sqrt(max(square - (float(totals[0]) / self.count) ** 2, 0.0) / (self.count - 1))
-        return None if error is None else summary.rescaled(error / share, self.digest.bins.exponent)
+    def _bins_beyond(self, boundary: float, sign: float) -> slice:
+        holder = self._holder(boundary)
+        return slice(0, holder) if sign > 0 else slice(holder + 1, None)
+
+    def _beyond(self, boundary: float, sign: float) -> Array:
+        """As `_known`, of the bins wholly beyond the boundary."""
+        beyond, distance = self._bins_beyond(boundary, sign), self._in_bins(boundary)
+        counts, sums = self.digest.counts[:, beyond].sum(axis=0), self.digest.sums[:, beyond].sum(axis=0)
+        squares = distance * distance * counts - 2 * distance * sums + self.digest.squares[beyond]
+        return np.array([sign * np.sum(counts * distance - sums), np.sum(squares)])
+
+    def _within_bin(self, boundary: float, sign: float) -> Inside:
+        """What of the bin of the boundary lies beyond it: as if evenly filled, but for the extremes, which are known."""
+        holder, counts = self._holder(boundary), self.digest.counts.sum(axis=0)
+        low, high = (self._in_bins(float(ends[holder])) for ends in self.digest._between)
+        count, known = float(counts[holder]), np.zeros(2)
+        if holder == (0 if sign > 0 else self.digest.bins.size - 1):
+            extremes = self.digest.lowest if sign > 0 else self.digest.highest
+            count, known = count - len(extremes), self._known(boundary, sign)
+            low, high = (self._in_bins(float(extremes[-1])), high) if sign > 0 else (low, self._in_bins(float(extremes[0])))
+        reach = abs(self._in_bins(boundary) - (low if sign > 0 else high))
+        many = count * reach / (high - low) if high > low else 0.0
+        return Inside(count, high - low, known + np.array([many * reach / 2, many * reach * reach / 3]))
+
+    def _error_of_tail(self, boundary: float, sign: float, first: float, second: float) -> float | None:
+        """Of the mean of max(boundary − x, 0), in units of the bins; of replicates as far as bins tell."""
+        n = self.count
+        if not self.replicated:
+            return math.sqrt(max(second / n - (first / n) ** 2, 0.0) / (n - 1)) if n > 1 else None
+        beyond = self._bins_beyond(boundary, sign)
+        totals = np.sum(self.digest.counts[:, beyond] * self._in_bins(boundary) - self.digest.sums[:, beyond], axis=1)
+        return self._error_of_groups(totals - self._sizes * (totals.sum() / n)) if totals.any() else None
 
     # Pictures
 

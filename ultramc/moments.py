@@ -26,8 +26,8 @@ SMALLEST_EXPONENT = -1_000  # of subnormal numbers, and of zeros, which then nev
 class Moments:
     """Of groups of values, each array of shape (groups,) behind what is said here.
 
-    `exponent`: the unit is 2 to this power, so that no power of a value overflows. `mean` is in units. `sums`, (9, groups): the sum
-    of (value − mean)^p in units^p; the 0th is the count.
+    `exponent`: the unit is 2 to this power, so that no power of a value overflows. `mean` is in units, and rounded. `sums`, (9, groups):
+    the sum of (value − mean)^p in units^p; the 0th is the count, and the first what rounding the mean left.
     """
 
     exponent: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Moments:
         centered = scaled - mean[:, None]
         if valid is not None:
             centered[~valid] = 0.0
-        return cls(exponent, mean, np.stack([count, np.zeros_like(count), *_power_sums(centered)]))
+        return cls(exponent, mean, np.stack([count, *_power_sums(centered)]))
 
     @property
     def count(self) -> Array:
@@ -62,9 +62,15 @@ class Moments:
         powers = np.arange(ORDER + 1)[:, None]
         return Moments(exponent, np.ldexp(self.mean, change), np.ldexp(self.sums, powers * change))
 
-    def about(self, center: Array) -> Array:
-        """The sums of powers about another center, in the same units; (9, groups)."""
-        return _shifted(self.sums, self.mean - center)
+    def about(self, center: Array, offset: Array | float = 0.0) -> Array:
+        """The sums of powers about another center, and a little off it, in the same units; (9, groups)."""
+        return _shifted(self.sums, (self.mean - center) - offset)
+
+    @property
+    def offset(self) -> Array:
+        """How far the mean is from the rounded one."""
+        offset: Array = np.divide(self.sums[1], self.count, out=np.zeros_like(self.mean), where=self.count > 0)
+        return offset
 
     def merged(self, other: Moments) -> Moments:
         """With the groups of another, one by one."""
@@ -73,9 +79,7 @@ class Moments:
         total = one.count + two.count
         share = np.divide(two.count, total, out=np.zeros_like(total), where=total > 0)
         mean = one.mean + (two.mean - one.mean) * share
-        sums = one.about(mean) + two.about(mean)
-        sums[1] = 0.0
-        return Moments(exponent, mean, sums)
+        return Moments(exponent, mean, one.about(mean) + two.about(mean))
 
     def total(self) -> Moments:
         """All groups as one, by a tree of neighbours; shape (1,)."""
@@ -103,6 +107,7 @@ def _inside(mean: Array, scaled: Array, valid: NDArray[np.bool_] | None) -> Arra
 
 def _power_sums(centered: Array) -> Iterator[Array]:
     power = centered.copy()
+    yield np.sum(power, axis=1)
     for _ in range(2, ORDER + 1):
         power *= centered
         yield np.sum(power, axis=1)

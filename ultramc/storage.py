@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ultramc.address import CellRef
 from ultramc.correlation import KINDS, Group, Rows
 from ultramc.digest import Bins, Digest, Failure
-from ultramc.errors import UnreadableResult, optional
+from ultramc.errors import SamplesNotKept, UnreadableResult, optional
 from ultramc.moments import Moments
 from ultramc.report import spreadsheet_text
 from ultramc.results import PLAIN, AnyColumn, Column, Digests, Input, Output, Result, Variable
@@ -249,6 +249,8 @@ def _failure(iteration: int, kind: int, inputs: list[tuple[str, list[float | Non
 
 
 def to_frame(result: Result) -> Any:
+    if result.keep == "summary":
+        raise SamplesNotKept('a frame holds samples, and they were not kept; run with keep="samples"')
     inputs, outputs = dict(result.inputs.flat()), dict(result.outputs.flat())
     columns = inputs | {f"{label} (output)" if label in inputs else label: cell for label, cell in outputs.items()}
     return optional("pandas", "parquet").DataFrame({label: _exported(cell) for label, cell in columns.items()})
@@ -272,7 +274,7 @@ def _exported(cell: Variable) -> Any:
     """Float64, or a list of text and None where the cell holds text in some iteration."""
     if not cell.categories:
         return cell.samples
-    assert cell.column.tags is not None
+    assert isinstance(cell.column, Column) and cell.column.tags is not None
     return [
         _exported_text(*pair, cell.column.texts)
         for pair in zip(cell.column.tags[:, 0].tolist(), cell.column.samples[:, 0].tolist(), strict=True)
