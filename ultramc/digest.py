@@ -30,7 +30,7 @@ STRETCH = 16 * CANONICAL_BLOCK  # iterations digested at once; the first so many
 BINS = 8_192
 EXTREMES = 1_000
 KINDS = 256
-BYTES = 2 * 8 * BINS * 3 + 8 * 4 * EXTREMES  # of a digest with one group: counts, sums and squares of 2 × 8,192 bins, and what is small
+BYTES = 8 * BINS * (2 * 3 + 1) + 8 * 4 * EXTREMES  # of a digest with one group: counts, sums and squares of bins, edges, extremes
 GROUP_BYTES = 2 * 8 * BINS * 2
 
 Counts = NDArray[np.int64]
