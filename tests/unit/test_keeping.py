@@ -402,7 +402,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_memory_of_a_long_run_is_that_of_a_short_one(repository):
     """Six cells of 10⁷ iterations would be 480 MB."""
     script = PEAK.format(tests=str(repository / "tests" / "unit"))
-    peaks = [int(subprocess.check_output([sys.executable, "-c", script, str(n)], cwd=repository)) for n in (10**5, 3 * 10**6)]
+    peaks = [int(subprocess.check_output([sys.executable, "-c", script, str(n)], cwd=repository)) for n in (10**5, 10**7)]
     assert peaks[1] - peaks[0] < 20_000  # KiB
 
 
@@ -424,3 +424,53 @@ def test_few_iterations(n):
     for name in (*MOMENTS, "minimum", "maximum", "median"):
         assert close(getattr(found, name), getattr(kept, name), 1e-12, 1e-12), name
         assert close(getattr(found, name).standard_error, getattr(kept, name).standard_error, 1e-9, 1e-3), name
+
+
+def test_in_the_background_and_on_an_event_loop():
+    import asyncio
+
+    async def streamed():
+        events = model().stream(50_000, seed=4, keep="summary", engine="numpy")
+        async for _ in events:
+            pass
+        return events.result()
+
+    want = bits(model().run(50_000, seed=4, keep="summary", engine="numpy")["B1"])
+    found = (
+        model().start(50_000, seed=4, keep="summary", engine="numpy").result(),
+        asyncio.run(model().run_async(50_000, seed=4, keep="summary", engine="numpy")),
+        asyncio.run(streamed()),
+    )
+    assert all(bits(result["B1"]) == want for result in found)
+
+
+class NotANumber(NumPyEngine):
+    """Gives NaN as a number, late."""
+
+    def run(self, executable, job, first, count):
+        chunk = super().run(executable, job, first, count)
+        if first >= 20_000:
+            chunk.payloads[0][0, 3] = math.nan
+        return chunk
+
+
+def test_a_number_that_is_none_is_refused():
+    with pytest.raises(mc.EngineValidationError, match="it gave nan as a number in iteration"):
+        model().run(50_000, seed=4, keep="summary", engine=NotANumber(), chunk=10_000)
+
+
+class WrongForLong(NumPyEngine):
+    """Is not to be trusted after a while."""
+
+    strata = 4
+
+    def run(self, executable, job, first, count):
+        chunk = super().run(executable, job, first, count)
+        if first >= 190_000:
+            chunk.payloads[0][...] += 1
+        return chunk
+
+
+def test_strata_are_looked_at():
+    with pytest.raises(mc.EngineValidationError, match=r" on numpy and .* on NumPy in iteration 199"):
+        model().run(200_000, seed=4, keep="summary", engine=WrongForLong(), chunk=10_000)
