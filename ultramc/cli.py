@@ -86,6 +86,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--check", choices=("raise", "warn", "off"), default="raise", help="what to do where the base case differs from Excel's"
     )
     parser.add_argument("--on-error", choices=("exclude", "raise"), default="exclude")
+    parser.add_argument("--keep", choices=("samples", "summary"), default="samples", help="summary: any number of iterations, no samples")
     parser.add_argument("--memory-limit", metavar="SIZE", help="such as 2GB")
     parser.add_argument("--json", metavar="FILE", help="write statistics as JSON; - for standard output")
     parser.add_argument("--samples", metavar="FILE.parquet", help="write all samples; FILE.csv as text")
@@ -142,6 +143,8 @@ def _run(options: argparse.Namespace) -> int:
 
     _check_folder(options.samples)
     _check_folder(options.json)
+    if options.samples and options.keep == "summary":
+        raise InputError("--samples writes what --keep summary does not keep; leave one of them out")
     simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None, dialect=options.dialect)
     result = simulation.run(
         options.iterations,
@@ -150,6 +153,7 @@ def _run(options: argparse.Namespace) -> int:
         sampling=options.sampling,
         check=options.check,
         on_error=options.on_error,
+        keep=options.keep,
         progress=not options.quiet and sys.stderr.isatty(),
         memory_limit=options.memory_limit,
     )

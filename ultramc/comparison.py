@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from ultramc import summary
-from ultramc.errors import InputError
+from ultramc.errors import InputError, SamplesNotKept
 from ultramc.report import Shown, Table, error_text, number
 from ultramc.results import Input, Output, Result
 from ultramc.summary import Estimate, Measured, Sample
@@ -72,6 +72,9 @@ def compare(first: Result, second: Result) -> Comparison:
     for given in (first, second):
         if not isinstance(given, Result):
             raise InputError(f"compare takes two results, of Simulation.run or mc.load, not {given!r:.80}")
+    for given in (first, second):
+        if given.keep == "summary":
+            raise SamplesNotKept('compare needs the samples of both results; run with keep="samples"')
     paired = all(getattr(first, name) == getattr(second, name) for name in ("seed", "sampling", "together", "iterations"))
     ours, theirs = dict(first.outputs.flat()), dict(second.outputs.flat())
     common = [label for label in ours if label in theirs and (len(ours[label].ordered) or len(theirs[label].ordered))]

@@ -10,7 +10,8 @@ UltramcError
 │   ├─ UnsupportedFormula   (+NotImplementedError)  a function or feature that we do not have
 │   └─ CircularReference    (+ValueError)           .path = [Sheet1!A1, Sheet1!B4, Sheet1!A1]
 ├─ InputError               (+ValueError)           a bad distribution, input, correlation or argument
-│   └─ NotACallback         (+TypeError)            progress= cannot be called here
+│   ├─ NotACallback         (+TypeError)            progress= cannot be called here
+│   └─ SamplesNotKept                               what needs the samples of a run with keep="summary"
 ├─ MissingExtra             (+ImportError)          an optional library, and the pip command that brings it
 ├─ UnreadableResult         (+OSError)              not a saved result, or one of another version
 ├─ CheckpointError          (+OSError)              cannot be written, is damaged or in use; .run holds what was done
@@ -113,6 +114,10 @@ class InputError(UltramcError, ValueError):
 
 class NotACallback(InputError, TypeError):
     """What was given as `progress=` cannot be called, or not here; the message says what can."""
+
+
+class SamplesNotKept(InputError):
+    """What was asked needs samples, and the run was told to keep a summary; the message says how to keep them."""
 
 
 class MissingExtra(UltramcError, ImportError):

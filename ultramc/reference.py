@@ -478,16 +478,17 @@ def confirm(
     engine: str,
     tolerance: Tolerance,
 ) -> None:
-    """Compare what an engine gave for some iterations with the definition of the ops. Raises EngineValidationError."""
+    """Compare what an engine gave for some iterations with the definition of the ops. Raises EngineValidationError.
+
+    `samples` and `tags`: of these iterations, (cells, iterations), by label.
+    """
     elements = sum(math.prod(instruction.result.shape) for instruction in program.instructions) or 1
-    for iteration in iterations[: max(1, MOST_ELEMENTS // elements)]:
+    for place, iteration in enumerate(iterations[: max(1, MOST_ELEMENTS // elements)]):
         for slot, (payload, tag) in zip(program.outputs, evaluate(program, job, iteration), strict=True):
             got = samples[slot.label]
-            got_tag = (
-                tags[slot.label][:, iteration].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
-            )
-            allowed = tolerance.atol * root_mean_square(got[:, : max(iterations) + 1])
-            for one, one_tag, want, want_tag in zip(got[:, iteration].tolist(), got_tag, payload, tag, strict=True):
+            got_tag = tags[slot.label][:, place].tolist() if slot.label in tags else tag if isinstance(slot.tag, int) else [0] * len(tag)
+            allowed = tolerance.atol * root_mean_square(got)
+            for one, one_tag, want, want_tag in zip(got[:, place].tolist(), got_tag, payload, tag, strict=True):
                 if one_tag != want_tag or (want_tag < FIRST_ERROR and not abs(one - want) <= tolerance.rtol * abs(want) + allowed):
                     raise EngineValidationError(
                         f"engine {engine!r} differs from the reference in iteration {iteration} of {slot.cells}: "

@@ -24,11 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from ultramc import summary
 from ultramc.address import CellRef, parse_area, split_sheet
 from ultramc.correlation import Achieved, Group, compared
-from ultramc.errors import InputError, ReferenceNotFound
+from ultramc.digest import Digest, Digested, Failure
+from ultramc.errors import InputError, ReferenceNotFound, SamplesNotKept
 from ultramc.progress import ErrorInfo
 from ultramc.report import Shape, Shown, Table, counted, error_text, number, printable
 from ultramc.sensitivity import Tornado, tornado
-from ultramc.summary import Array, Estimate, Sample, Starts, Tail
+from ultramc.summary import Array, Estimate, Sample, Starts, Statistics, Tail
 from ultramc.values import ERROR_NAMES, FIRST_ERROR, ExcelError, Kind, Scalar, error_of, to_text
 
 if TYPE_CHECKING:
@@ -77,6 +78,57 @@ class Column:
         if not isinstance(self.together, int) or self.together < 1:
             raise ValueError(f"{self.label}: replicates of {self.together!r} iterations")
 
+    @property
+    def iterations(self) -> int:
+        return len(self.samples)
+
+    def statistics_of(self, cell: Sample) -> Statistics:
+        """Those of a variable of one cell, with this column."""
+        return summary.Observed(cell)
+
+    @cached_property
+    def numeric(self) -> NDArray[np.bool_] | None:
+        """Where the samples are numbers (booleans and blanks count, as 0 and 1), shape (iterations, cells); None: everywhere."""
+        numeric = ~np.isnan(self.samples)
+        if self.tags is not None:
+            numeric &= (self.tags < Kind.TEXT) | (self.tags == Kind.BLANK)
+        return None if numeric.all() else numeric
+
+    @cached_property
+    def excluded(self) -> dict[str, int]:
+        """Samples that are no numbers, counted by reason, the commonest first."""
+        if self.numeric is None:
+            return {}
+        if self.tags is None:
+            return {NOT_A_NUMBER: int(np.count_nonzero(~self.numeric))}
+        kinds = Counter(self.tags[~self.numeric].tolist())
+        return {_reason(kind): count for kind, count in kinds.most_common()}
+
+    @property
+    def excluded_iterations(self) -> int:
+        """In which some cell is no number."""
+        return 0 if self.numeric is None else int(np.count_nonzero(~self.numeric.all(axis=1)))
+
+    @property
+    def text_codes(self) -> dict[int, int]:
+        """Samples that are text, counted by code, the commonest first."""
+        if self.tags is None:
+            return {}
+        return dict(Counter(self.samples[self.tags == Kind.TEXT].astype(np.int64).tolist()).most_common())
+
+    @property
+    def failure(self) -> tuple[int, Failure] | None:
+        """The first iteration that ended in an error, and which cell."""
+        if self.tags is None or not (self.tags >= FIRST_ERROR).any():
+            return None
+        iteration, cell = divmod(int(np.argmax(self.tags >= FIRST_ERROR)), self.tags.shape[1])
+        return cell, Failure(iteration, int(self.tags[iteration, cell]))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether some cell is an error in every iteration."""
+        return self.tags is not None and bool((self.tags >= FIRST_ERROR).all(axis=0).any())
+
     def at(self, index: int) -> Column:
         """The column of one of its cells, as views."""
         place = slice(index, index + 1)
@@ -92,11 +144,101 @@ class Column:
         )
 
 
+@frozen(eq=False, slots=False)
+class Digests:
+    """What is left of the samples of one output or input in a run with keep="summary": a digest of each cell.
+
+    `excluded_iterations`: in how many some cell was no number. The rest is as in `Column`.
+    """
+
+    label: str
+    cells: tuple[CellRef, ...]
+    shape: tuple[int, int]
+    digests: tuple[Digest, ...] = field(repr=False)
+    excluded_iterations: int = 0
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    base: tuple[Scalar, ...] = field(default=(), repr=False)
+    together: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        rows, columns = self.shape
+        if not len(self.digests) == len(self.cells) == rows * columns > 0:
+            raise ValueError(f"{self.label}: {len(self.digests)} digests for {len(self.cells)} cells in shape {self.shape}")
+        if not isinstance(self.together, int) or self.together < 1:
+            raise ValueError(f"{self.label}: replicates of {self.together!r} iterations")
+
+    @property
+    def samples(self) -> Array:
+        """Raises SamplesNotKept."""
+        raise self._not_kept()
+
+    def _not_kept(self) -> SamplesNotKept:
+        return SamplesNotKept(f'the samples of {printable(self.label)} were not kept, as keep="summary" asks; run with keep="samples"')
+
+    @property
+    def numeric(self) -> NDArray[np.bool_] | None:
+        """Raises SamplesNotKept."""
+        raise self._not_kept()
+
+    @property
+    def iterations(self) -> int:
+        return self.digests[0].iterations
+
+    def statistics_of(self, cell: Sample) -> Statistics:
+        """Those of a variable of one cell, with this column."""
+        return Digested(self.digests[0], self.together > 1)
+
+    @cached_property
+    def excluded(self) -> dict[str, int]:
+        """Samples that are no numbers, counted by reason, the commonest first."""
+        kinds = sum((Counter(digest.excluded) for digest in self.digests), Counter())
+        return {_reason(kind): count for kind, count in kinds.most_common()}
+
+    @property
+    def text_codes(self) -> dict[int, int]:
+        """Samples that are text, counted by code, the commonest first."""
+        return dict(sum((Counter(digest.texts) for digest in self.digests), Counter()).most_common())
+
+    @property
+    def failure(self) -> tuple[int, Failure] | None:
+        """The first iteration that ended in an error, and which cell."""
+        failed = [(digest.failure.iteration, cell) for cell, digest in enumerate(self.digests) if digest.failure]
+        if not failed:
+            return None
+        _, cell = min(failed)
+        found = self.digests[cell].failure
+        assert found is not None
+        return cell, found
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether some cell is an error in every iteration."""
+        errors = (sum(count for kind, count in digest.kinds.items() if kind >= FIRST_ERROR) for digest in self.digests)
+        return any(count == self.iterations for count in errors)
+
+    def at(self, index: int) -> Digests:
+        """Of one of its cells."""
+        place, digest = slice(index, index + 1), self.digests[index]
+        return Digests(
+            label=f"{self.label}[{self.cells[index]}]",
+            cells=self.cells[place],
+            shape=(1, 1),
+            digests=(digest,),
+            excluded_iterations=sum(digest.excluded.values()),
+            texts=self.texts,
+            base=self.base[place],
+            together=self.together,
+        )
+
+
+AnyColumn = Column | Digests
+
+
 @frozen(eq=False, repr=False, slots=False)
 class Variable(Shown):
     """The samples of one cell, or of several under one label, and their statistics."""
 
-    column: Column
+    column: AnyColumn
 
     @property
     def label(self) -> str:
@@ -108,7 +250,7 @@ class Variable(Shown):
 
     @property
     def iterations(self) -> int:
-        return len(self.column.samples)
+        return self.column.iterations
 
     # Cells.
 
@@ -119,7 +261,7 @@ class Variable(Shown):
             return (self,)
         return tuple(self._with(self.column.at(index)) for index in range(len(self.references)))
 
-    def _with(self, column: Column) -> Self:
+    def _with(self, column: AnyColumn) -> Self:
         from attrs import evolve
 
         return evolve(self, column=column)
@@ -144,25 +286,21 @@ class Variable(Shown):
 
     @property
     def samples(self) -> Array:
-        """Read-only float64 (iterations,), or (iterations, cells) in row-major order; NaN where there is no number."""
-        samples = self.column.samples if self._numeric is None else np.where(self._numeric, self.column.samples, np.nan)
+        """Read-only float64 (iterations,), or (iterations, cells) in row-major order; NaN where there is no number.
+
+        SamplesNotKept after a run with keep="summary", as from all that needs samples.
+        """
+        numeric = self.column.numeric
+        samples = self.column.samples if numeric is None else np.where(numeric, self.column.samples, np.nan)
         view = samples[:, 0] if len(self.references) == 1 else samples[:]
         view.flags.writeable = False
         return view
 
-    @cached_property
-    def _numeric(self) -> NDArray[np.bool_] | None:
-        """Where the samples are numbers (booleans and blanks count, as 0 and 1), shape (iterations, cells); None: everywhere."""
-        numeric = ~np.isnan(self.column.samples)
-        if self.column.tags is not None:
-            numeric &= (self.column.tags < Kind.TEXT) | (self.column.tags == Kind.BLANK)
-        return None if numeric.all() else numeric
-
     @property
     def values(self) -> Array:
         """The samples of one cell that are numbers, in the order of iterations; float64 (valid,). InputError for several cells."""
-        column = self._one("values").column.samples[:, 0]
-        return np.ascontiguousarray(column if self._numeric is None else column[self._numeric[:, 0]])
+        column, numeric = self._one("values").column.samples[:, 0], self.column.numeric
+        return np.ascontiguousarray(column if numeric is None else column[numeric[:, 0]])
 
     @cached_property
     def ordered(self) -> Array:
@@ -172,19 +310,14 @@ class Variable(Shown):
     @property
     def starts(self) -> Starts | None:
         """Index in `values` of the first of each replicate; None where iterations are independent. InputError for several cells."""
-        numeric = self._one("starts")._numeric
+        numeric = self._one("starts").column.numeric
         iterations = np.arange(self.iterations) if numeric is None else np.flatnonzero(numeric)
         return summary.replicate_starts(iterations, self.column.together)
 
-    @cached_property
+    @property
     def excluded(self) -> dict[str, int]:
         """Samples that are no numbers, counted by reason: an error, "text", or "not a number". The commonest first."""
-        if self._numeric is None:
-            return {}
-        if self.column.tags is None:
-            return {NOT_A_NUMBER: int(np.count_nonzero(~self._numeric))}
-        kinds = Counter(self.column.tags[~self._numeric].tolist())
-        return {_reason(kind): count for kind, count in kinds.most_common()}
+        return dict(self.column.excluded)
 
     @property
     def errors(self) -> dict[str, int]:
@@ -194,22 +327,24 @@ class Variable(Shown):
     @property
     def categories(self) -> dict[str, int]:
         """Samples that are text, counted by text, the commonest first."""
-        if self.column.tags is None:
-            return {}
-        codes = Counter(self.column.samples[self.column.tags == Kind.TEXT].astype(np.int64).tolist())
-        return {self.column.texts[code]: count for code, count in codes.most_common()}
+        return {self.column.texts[code]: count for code, count in self.column.text_codes.items()}
 
     @property
     def _is_text(self) -> bool:
-        return self.column.tags is not None and bool((self.column.tags == Kind.TEXT).all())
+        return sum(self.column.text_codes.values()) == self.iterations * len(self.references)
 
     # Statistics.
 
-    def _each(self, statistic: Callable[[Sample], Any]) -> Statistic:
-        found = list(map(statistic, self.cells))
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What all below is asked of. InputError for several cells."""
+        return self.column.statistics_of(self._one("statistics"))
+
+    def _each(self, statistic: Callable[[Statistics], Any]) -> Statistic:
+        found = [statistic(cell.statistics) for cell in self.cells]
         return found[0] if len(found) == 1 else np.array(found)
 
-    def _at_each(self, statistic: Callable[[Sample, float], Estimate], points: ArrayLike) -> Statistic:
+    def _at_each(self, statistic: Callable[[Statistics, float], Estimate], points: ArrayLike) -> Statistic:
         """A statistic at one point, or at a sequence of them (the last axis of the answer)."""
         if np.ndim(points) == 0:
             return self._each(lambda cell: statistic(cell, float(points)))  # type: ignore[arg-type]
@@ -217,35 +352,35 @@ class Variable(Shown):
 
     @property
     def mean(self) -> Statistic:
-        return self._each(summary.mean)
+        return self._each(lambda cell: cell.mean())
 
     @property
     def std(self) -> Statistic:
         """With ddof = 1."""
-        return self._each(summary.std)
+        return self._each(lambda cell: cell.std())
 
     @property
     def variance(self) -> Statistic:
         """With ddof = 1."""
-        return self._each(summary.variance)
+        return self._each(lambda cell: cell.variance())
 
     @property
     def skewness(self) -> Statistic:
         """m3 / m2^1.5, moments over n."""
-        return self._each(summary.skewness)
+        return self._each(lambda cell: cell.skewness())
 
     @property
     def kurtosis(self) -> Statistic:
         """Excess kurtosis, m4 / m2² − 3, moments over n."""
-        return self._each(summary.kurtosis)
+        return self._each(lambda cell: cell.kurtosis())
 
     @property
     def minimum(self) -> Statistic:
-        return self._each(lambda cell: summary.extreme(cell, 0))
+        return self._each(lambda cell: cell.extreme(0))
 
     @property
     def maximum(self) -> Statistic:
-        return self._each(lambda cell: summary.extreme(cell, -1))
+        return self._each(lambda cell: cell.extreme(-1))
 
     @property
     def median(self) -> Statistic:
@@ -254,11 +389,11 @@ class Variable(Shown):
     @property
     def standard_error(self) -> Any:
         """Of the mean; None for fewer than two replicates (independent iterations are one each)."""
-        return self._each(lambda cell: summary.mean(cell).standard_error)
+        return self._each(lambda cell: cell.mean().standard_error)
 
     def quantile(self, q: ArrayLike) -> Statistic:
         """The value that a share q of the samples does not exceed, 0 ≤ q ≤ 1; linear between samples. InputError for another q."""
-        return self._at_each(summary.quantile, _numbers("quantile", q))
+        return self._at_each(lambda cell, share: cell.quantile(share), _numbers("quantile", q))
 
     def percentile(self, p: ArrayLike) -> Statistic:
         """`quantile(p / 100)`. InputError for p outside 0 … 100, and for 0 < p < 1, which is nearly always meant as a share."""
@@ -272,19 +407,19 @@ class Variable(Shown):
         The observation on the boundary counts with the fraction that the share needs (Acerbi & Tasche 2002).
         InputError unless 0 ≤ level < 1 and the tail is one of the two.
         """
-        return self._each(lambda cell: summary.cvar(cell, level, tail))
+        return self._each(lambda cell: cell.cvar(level, tail))
 
     def probability_below(self, threshold: ArrayLike) -> Statistic:
         """P(X ≤ threshold), with Wilson's interval, or Student's of replicates."""
-        return self._at_each(summary.probability_below, _numbers("probability_below", threshold))
+        return self._at_each(lambda cell, point: cell.probability_below(point), _numbers("probability_below", threshold))
 
     def probability_above(self, threshold: ArrayLike) -> Statistic:
         """P(X > threshold), with Wilson's interval, or Student's of replicates."""
-        return self._at_each(summary.probability_above, _numbers("probability_above", threshold))
+        return self._at_each(lambda cell, point: cell.probability_above(point), _numbers("probability_above", threshold))
 
     def histogram(self, bins: int | Literal["auto"] = "auto") -> tuple[NDArray[np.int64], Array]:
         """Counts (bins,) and edges (bins + 1,) over the whole range; for one cell. InputError where there is no number."""
-        return summary.histogram(self._one("histogram").ordered, bins)
+        return self._one("histogram").statistics.histogram(bins)
 
     def plot(self, kind: Literal["histogram", "cdf"] = "histogram") -> Figure:
         """A matplotlib Figure. MissingExtra without matplotlib, InputError for another kind or several cells."""
@@ -299,12 +434,10 @@ class Variable(Shown):
     @property
     def exclusion(self) -> str:
         """Such as "12 of 100,000 iterations excluded (#DIV/0!)"; empty where none is, and for a variable that is text throughout."""
-        numeric = self._numeric
-        if numeric is None or self._is_text:
+        if not self.excluded or self._is_text:
             return ""
         reasons = ", ".join(self.excluded if len(self.excluded) == 1 else (f"{name} {count:,}" for name, count in self.excluded.items()))
-        failed = int(np.count_nonzero(~numeric.all(axis=1)))
-        return f"{failed:,} of {counted(self.iterations, 'iteration')} excluded ({reasons})"
+        return f"{self.column.excluded_iterations:,} of {counted(self.iterations, 'iteration')} excluded ({reasons})"
 
     def table(self) -> Table:
         return _table_of_cells(self) if len(self.references) > 1 else _table_of_statistics(self)
@@ -321,7 +454,7 @@ class Variable(Shown):
             "confidence_interval": None if mean.confidence_interval is None else list(map(_json_number, mean.confidence_interval)),
             "minimum": _json_number(cell.minimum),
             "maximum": _json_number(cell.maximum),
-            "percentiles": {str(p): _json_number(summary.interpolated(cell.ordered, p / 100)) for p in PERCENTILES},
+            "percentiles": {str(p): _json_number(summary.interpolated(cell.statistics.ordered, p / 100)) for p in PERCENTILES},
             "errors": cell.errors,
             "excluded": sum(cell.excluded.values()),
             **({"categories": cell.categories} if cell.categories else {}),
@@ -353,12 +486,11 @@ class Output(Variable):
 
     @property
     def first_error(self) -> FirstError | None:
-        tags = self.column.tags
-        if tags is None or not (tags >= FIRST_ERROR).any():
+        if self.column.failure is None:
             return None
-        iteration, cell = divmod(int(np.argmax(tags >= FIRST_ERROR)), tags.shape[1])
-        drawn = {label: float(variable.samples[iteration]) for label, variable in _flat(self.inputs)}
-        return FirstError(iteration, str(error_of(int(tags[iteration, cell]))), self.references[cell], drawn)
+        cell, failure = self.column.failure
+        drawn = {label: value for name, variable in self.inputs.items() for label, value in _drawn(name, variable, failure)}
+        return FirstError(failure.iteration, str(error_of(failure.kind)), self.references[cell], drawn)
 
 
 V = TypeVar("V", bound=Variable)
@@ -541,7 +673,17 @@ class Result(Shown):
             ),
         )
 
+    @property
+    def keep(self) -> str:
+        """What was kept: "samples" or "summary"."""
+        variables = (*self.outputs.values(), *self.inputs.values())
+        return "summary" if any(isinstance(variable.column, Digests) for variable in variables) else "samples"
+
     def _correlated(self) -> Iterator[str]:
+        if self.keep == "summary":
+            sizes = ((group.kind, counted(len(group.cells), "cell")) for group in self.groups)
+            yield from (f"correlation: {kind} of {size}, not worked out without samples" for kind, size in sizes)
+            return
         if max(self.iterations, 10_000) * sum(len(group.cells) ** 2 for group in self.groups) > MOST_CORRELATED:
             yield from (f"correlation: {group.kind} of {counted(len(group.cells), 'cell')}, see .correlations" for group in self.groups)
             return
@@ -582,6 +724,13 @@ def _flat(variables: Mapping[str, V]) -> Iterator[tuple[str, V]]:
             yield (label if len(variable.cells) == 1 else f"{label}[{reference}]"), cell
 
 
+def _drawn(name: str, variable: Variable, failure: Failure) -> Iterator[tuple[str, float]]:
+    """The values of an input in the iteration that failed, by label of the cell."""
+    kept = failure.inputs.get(name)
+    for place, (label, cell) in enumerate(_flat({name: variable})):
+        yield label, float(cell.samples[failure.iteration]) if kept is None else kept[place]
+
+
 def _reason(kind: int) -> str:
     if kind >= FIRST_ERROR:
         return str(error_of(kind))
@@ -619,16 +768,12 @@ _STATISTICS: dict[str, Callable[[Variable], Estimate]] = {
 
 def _cell_row(label: str, cell: Variable) -> tuple[str | Shape, ...]:
     mean = cell.mean
-    percentiles = (number(summary.interpolated(cell.ordered, q)) for q in (0.05, 0.5, 0.95))
-    return (label, number(mean), error_text(mean.standard_error), number(cell.std), *percentiles, _shape(cell.ordered))
+    percentiles = (number(summary.interpolated(cell.statistics.ordered, q)) for q in (0.05, 0.5, 0.95))
+    return (label, number(mean), error_text(mean.standard_error), number(cell.std), *percentiles, _shape(cell))
 
 
-def _shape(ordered: Array, bins: int = 24) -> Shape:
-    """A small histogram without the outer 0.5 % on either side, which would flatten the rest."""
-    if len(ordered) == 0:
-        return Shape(())
-    cut = len(ordered) // 200
-    return Shape(tuple(summary.histogram(ordered[cut : len(ordered) - cut], bins)[0].tolist()))
+def _shape(cell: Variable, bins: int = 24) -> Shape:
+    return Shape(cell.statistics.shape(bins) if cell.statistics.count else ())
 
 
 def _table_of_cells(variable: Variable) -> Table:
@@ -637,10 +782,10 @@ def _table_of_cells(variable: Variable) -> Table:
 
 
 def _table_of_statistics(cell: Variable) -> Table:
-    known = _STATISTICS.items() if len(cell.ordered) else ()
+    known = _STATISTICS.items() if cell.statistics.count else ()
     rows: tuple[tuple[str | Shape, ...], ...] = tuple(_statistic_row(name, statistic(cell)) for name, statistic in known)
     counts = tuple((f"“{text}”", f"{count:,}", "", "", "") for text, count in cell.categories.items())
-    shape = (("", _shape(cell.ordered, 36), "", "", ""),) if len(cell.ordered) else ()
+    shape = (("", _shape(cell, 36), "", "", ""),) if cell.statistics.count else ()
     headers = ("", "estimate", "± s.e.", "95 % low", "high")
     notes = (cell.exclusion, *(f"saved value {_saved(value)}" for value in cell.column.base if value is not None))
     return Table(_title(cell), _extent(cell), headers, (*rows, *counts, *shape), tuple(filter(None, notes)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,10 @@ from ultramc import reference
 from ultramc.engines.base import Chunk, Engine, Executable, Job, execute
 from ultramc.engines.pace import Pace
 from ultramc.errors import CheckpointError, CheckpointMismatch, RunError, SimulationCancelled, SimulationInterrupted
+from ultramc.keeping import KINDS, Facts
 from ultramc.launching import Stages, because
 from ultramc.program import HIDDEN, Slot
-from ultramc.results import Column, Input, Output, Result
+from ultramc.results import Input, Output, Result
 from ultramc.tolerance import Tolerance
 from ultramc.validation import Validation, failure, strata_agree
 from ultramc.values import FIRST_ERROR, error_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ultramc.simulation import Simulation
 
 COMPUTED_AGAIN = 64  # iterations of a checkpoint, before the rest is believed
+Samples = NDArray[np.float64]
+Tags = NDArray[np.uint8] | None
 
 
 @frozen(kw_only=True, eq=False)
@@ -44,6 +47,7 @@ class Request:
     validation: Validation | None
     on_invalid: str
     on_error: str
+    keep: str
     chunk: int | None
     memory: int
     checkpoint: Checkpoint | None = None
@@ -75,9 +79,8 @@ class Run:
         self.kept = kept
         self.done = 0
         self.started = time.perf_counter()
-        slots = simulation.compiled.program.outputs
-        self.samples = {slot.label: np.empty((slot.cells.size, asked.job.iterations)) for slot in slots}
-        self.tags = {slot.label: np.zeros((slot.cells.size, asked.job.iterations), np.uint8) for slot in slots if slot.kinds != 1}
+        facts = Facts(simulation.compiled.program, simulation.workbook, asked.job)
+        self.keeping = KINDS[asked.keep](facts, engine.strata)
 
     def resume(self, executable: Executable) -> None:
         """Take what the checkpoint holds, after a look whether this machine computes the same. Raises CheckpointError and its children."""
@@ -87,7 +90,7 @@ class Run:
         for chunk in self.kept.chunks(self.simulation.compiled.program.outputs):
             self._take(chunk)
         count = min(self.done, COMPUTED_AGAIN)
-        if count and not _same_bits(self._kept(0, count), self.engine.run(executable, self.job, 0, count)):
+        if count and not _same_bits(self.keeping.window(0, count), self.engine.run(executable, self.job, 0, count)):
             raise CheckpointMismatch(
                 f"engine {self.engine.name!r} now gives other bits than those in {self.kept.folder}; "
                 "go on where it was begun, or give another folder as checkpoint="
@@ -114,7 +117,7 @@ class Run:
         """Into the checkpoint, if there is one and it is time."""
         try:
             if self.kept is not None:
-                self.kept.keep(self._kept, self.done, at_once=at_once, whole=whole)
+                self.kept.keep(self.keeping.window, self.done, at_once=at_once, whole=whole)
         except CheckpointError as error:
             error.run = self._part("failed")
             raise
@@ -125,19 +128,14 @@ class Run:
         self.stages.executed(self.done)
 
     def _take(self, chunk: Chunk) -> None:
-        place = slice(chunk.first, chunk.first + chunk.count)
-        for slot, payload, tag in zip(self.simulation.compiled.program.outputs, chunk.payloads, chunk.tags, strict=True):
-            self.samples[slot.label][:, place] = payload
-            if slot.label in self.tags:
-                self.tags[slot.label][:, place] = np.asarray(slot.tag if tag is None else tag)
+        for slot, samples, tags in _with_tags(self.keeping.slots, chunk):
+            self._check_sound(slot, chunk, samples, tags)
+        self.keeping.receive(chunk)
         self.done += chunk.count
-        for slot in self.simulation.compiled.program.outputs:
-            self._check_sound(slot, chunk)
+        for slot, _, tags in _with_tags(self.keeping.slots, chunk) if self.on_error == "raise" else ():
+            self._refuse_errors(slot, chunk, tags)
 
-    def _check_sound(self, slot: Slot, chunk: Chunk) -> None:
-        place = slice(chunk.first, chunk.first + chunk.count)
-        samples = self.samples[slot.label][:, place]
-        tags = self.tags[slot.label][:, place] if slot.label in self.tags else None
+    def _check_sound(self, slot: Slot, chunk: Chunk, samples: Samples, tags: Tags) -> None:
         unsound = ~np.isfinite(samples) if tags is None else ~np.isfinite(samples) & (tags < FIRST_ERROR)
         if unsound.any():
             cell, iteration = np.argwhere(unsound)[0]
@@ -145,7 +143,9 @@ class Run:
                 f"{failure(self.engine)}: it gave {samples[cell, iteration]} as a number "
                 f"in iteration {chunk.first + iteration} of {slot.cells}"
             )
-        if tags is not None and self.on_error == "raise" and not slot.label.startswith(HIDDEN) and (tags >= FIRST_ERROR).any():
+
+    def _refuse_errors(self, slot: Slot, chunk: Chunk, tags: Tags) -> None:
+        if tags is not None and not slot.label.startswith(HIDDEN) and (tags >= FIRST_ERROR).any():
             cell, iteration = np.argwhere(tags >= FIRST_ERROR)[0]
             raise RunError(
                 f"{slot.cells} is {error_of(int(tags[cell, iteration]))} in iteration {chunk.first + iteration}; "
@@ -157,15 +157,17 @@ class Run:
         """Eight iterations again by the reference interpreter, the first that failed among them, but not those that are known to differ."""
         iterations = [iteration for iteration in self._to_confirm() if iteration not in crossed]
         program = self.simulation.compiled.program
-        reference.confirm(program, self.job, iterations, self.samples, self.tags, self.engine.name, tolerance)
+        chunks = [self.keeping.window(iteration, 1) for iteration in iterations]
+        reference.confirm(program, self.job, iterations, *_by_label(program.outputs, chunks), self.engine.name, tolerance)
         self._confirm_strata(tolerance)
 
     def _confirm_strata(self, tolerance: Tolerance) -> None:
         """Of what is done, before anybody gets it."""
-        if self.engine.strata and self.done:
+        stretches = self.keeping.stretches(self.engine.strata) if self.done else []
+        if stretches:
             numpy = self.simulation._engine("numpy")
             program, executable = self.simulation.compiled.program, self.simulation.executable(numpy)
-            strata_agree((self.engine, numpy), executable, program, self.job, self._kept, self.done, tolerance)
+            strata_agree((self.engine, numpy), executable, program, self.job, self.keeping.window, stretches, tolerance)
 
     def _part(self, state: str) -> Result:
         """Of a run that ended early."""
@@ -173,19 +175,13 @@ class Run:
             self._confirm_strata(self._tolerance)
         return self.result(state)
 
-    def _kept(self, first: int, count: int) -> Chunk:
-        """Iterations as the engine gave them."""
-        place, slots = slice(first, first + count), self.simulation.compiled.program.outputs
-        tags = (None if isinstance(slot.tag, int) else self.tags[slot.label][:, place] for slot in slots)
-        return Chunk(first, count, tuple(self.samples[slot.label][:, place] for slot in slots), tuple(tags))
-
     def _to_confirm(self) -> list[int]:
-        failed = [int(np.argmax((tags >= FIRST_ERROR).any(axis=0))) for tags in self.tags.values() if (tags >= FIRST_ERROR).any()]
-        return sorted({*range(min(8, self.job.iterations)), *failed[:1]})[-8:]
+        failed = self.keeping.first_failed
+        return sorted({*range(min(8, self.job.iterations)), *(() if failed is None else (failed,))})[-8:]
 
     def result(self, state: str) -> Result:
         simulation, done = self.simulation, self.done
-        columns = {slot.label: self._column(slot, done) for slot in simulation.compiled.program.outputs}
+        columns = self.keeping.columns()
         inputs = {given.label: Input(columns[HIDDEN + given.label], given.described()) for given in simulation.inputs}
         for label, cell in simulation.kept_call_sites.items():
             inputs[label] = Input(columns[HIDDEN + label], f"={simulation.workbook.formula_text(cell)}")
@@ -212,21 +208,35 @@ class Run:
         return result
 
     def _refuse_empty(self, result: Result) -> None:
-        for label, tags in self.tags.items():
-            if label in result.outputs and (tags >= FIRST_ERROR).all(axis=1).any():
-                counts = _counts(result.outputs[label].errors)
+        for label, output in result.outputs.items():
+            if output.column.is_lost:
+                counts = _counts(output.errors)
                 raise RunError(f"{label} is an error in every one of {self.done:,} iterations: {counts}; see Simulation.explain", result)
 
-    def _column(self, slot: Slot, done: int) -> Column:
-        label = slot.label.removeprefix(HIDDEN)
-        samples = self.samples[slot.label][:, :done].T
-        tags = self.tags[slot.label][:, :done].T if slot.label in self.tags else None
-        if tags is not None:
-            samples[tags >= FIRST_ERROR] = np.nan
-        cells = tuple(slot.cells.cells())
-        base = tuple(self.simulation.workbook.value(cell) for cell in cells)
-        shape, texts = (slot.cells.height, slot.cells.width), self.simulation.compiled.program.texts
-        return Column(label, cells, shape, samples, tags, texts, base, together=self.job.together)
+
+def _with_tags(slots: Sequence[Slot], chunk: Chunk) -> Iterator[tuple[Slot, Samples, Tags]]:
+    """Payloads and tags of each output, (cells, iterations); None where all are numbers."""
+    for slot, payload, tags in zip(slots, chunk.payloads, chunk.tags, strict=True):
+        if slot.kinds == 1:
+            yield slot, payload, None
+        else:
+            yield slot, payload, np.full(payload.shape, slot.tag, np.uint8) if tags is None else tags
+
+
+def _by_label(slots: Sequence[Slot], chunks: Sequence[Chunk]) -> tuple[dict[str, Samples], dict[str, NDArray[np.uint8]]]:
+    """Payloads and tags of chunks, one after the other."""
+    samples: dict[str, list[Samples]] = {}
+    tags: dict[str, list[NDArray[np.uint8]]] = {}
+    for chunk in chunks:
+        for slot, payload, tag in _with_tags(slots, chunk):
+            samples.setdefault(slot.label, []).append(payload)
+            if tag is not None:
+                tags.setdefault(slot.label, []).append(tag)
+    return _concatenated(samples), _concatenated(tags)
+
+
+def _concatenated(parts: Mapping[str, list[NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {label: np.concatenate(each, axis=1) for label, each in parts.items()}
 
 
 def _same_bits(one: Chunk, other: Chunk) -> bool:

@@ -43,6 +43,7 @@ from ultramc.errors import CheckError, EngineValidationError, FormulaError, Inpu
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.identity import identity
+from ultramc.keeping import KINDS
 from ultramc.launching import Launch, RunHandle, Stages, attend
 from ultramc.listening import AsyncProgress, Listeners, Progress, callbacks_of, seconds, token_of
 from ultramc.logs import log
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 MOST_WARNINGS = 20  # cells that keep their saved values
 MINIMUM_HEARTBEAT = 0.01  # seconds
+NEXT_STEP = {"samples": 'iterations or outputs, run with keep="summary"', "summary": "outputs"}
 KEPT_CALL_SITES = 256  # cells with draws in the sheet whose values are kept as inputs
 
 
@@ -133,6 +135,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -152,7 +155,8 @@ class Simulation:
         from Excel's cached values: "raise" a CheckError before anything runs, "warn" or "off". `validate`: another engine than NumPy
         first computes some iterations that NumPy computes too, as a `Validation` says; where they disagree nothing is simulated, or,
         with `on_invalid="numpy"`, NumPy simulates. `on_error`: "exclude" leaves
-        iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `chunk`: iterations
+        iterations that end in an error out of the statistics, and says so; "raise" stops at the first. `keep`: "samples", or "summary"
+        for as many iterations as you like in constant memory; what needs samples then raises SamplesNotKept. `chunk`: iterations
         computed at once (default: as the engine likes and as progress allows); it never changes a result. `memory_limit`: bytes or
         "2GB" for buffers and samples (default: half of what is free).
 
@@ -170,7 +174,7 @@ class Simulation:
         SimulationInterrupted, which is both that and a KeyboardInterrupt.
         """
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
         )
         listeners = self._listeners(progress, strict_callbacks, cancel)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
@@ -188,6 +192,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -205,7 +210,7 @@ class Simulation:
         from ultramc import asynchronous
 
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
         )
         listeners = self._listeners(progress, strict_callbacks, cancel, may_be_async=True)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
@@ -223,6 +228,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -235,7 +241,7 @@ class Simulation:
         from ultramc.asynchronous import EventStream
 
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
         )
         return EventStream(self._launch(asked, self._listeners(False, False, cancel), interval, heartbeat))
 
@@ -250,6 +256,7 @@ class Simulation:
         validate: bool | Validation = True,
         on_invalid: Literal["raise", "numpy"] = "raise",
         on_error: Literal["exclude", "raise"] = "exclude",
+        keep: Literal["samples", "summary"] = "samples",
         chunk: int | None = None,
         memory_limit: int | str | None = None,
         until: object = None,
@@ -262,7 +269,7 @@ class Simulation:
     ) -> RunHandle:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
         )
         return RunHandle(self._launch(asked, self._listeners(progress, strict_callbacks, cancel), interval, heartbeat))
 
@@ -439,6 +446,7 @@ class Simulation:
         validate: bool | Validation,
         on_invalid: str,
         on_error: str,
+        keep: str,
         chunk: int | None,
         memory_limit: int | str | None,
         until: object,
@@ -447,9 +455,12 @@ class Simulation:
         """Raises InputError, EngineUnavailable, CheckpointError, and MemoryLimitExceeded where the samples alone are too many."""
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
+        check_choice("keep", keep, tuple(KINDS))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         refuse_until(until)
         kept_in = Checkpoint.of(checkpoint)
+        if kept_in and keep != "samples":
+            raise InputError(f"checkpoint= with keep={keep!r}: a checkpoint keeps samples; leave out one of the two")
         stored = kept_in.stored() if kept_in else None
         job = self._run_job(iterations, stored.identity["seed"] if stored and seed is None else seed, sampling)
         return Request(
@@ -459,21 +470,22 @@ class Simulation:
             validation=Validation() if validate is True else validate or None,
             on_invalid=on_invalid,
             on_error=on_error,
+            keep=keep,
             chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
-            memory=self._memory(job, memory_limit),
+            memory=self._memory(job, keep, memory_limit),
             checkpoint=kept_in,
         )
 
-    def _memory(self, job: Job, limit: int | str | None) -> int:
+    def _memory(self, job: Job, keep: str, limit: int | str | None) -> int:
         """Bytes that are left for an engine. Raises MemoryLimitExceeded where none are."""
         allowed = bytes_of(limit) if limit is not None else free_memory() // 2
-        kept = sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in self.compiled.program.outputs) * job.iterations
+        kept = KINDS[keep].bytes(self.compiled.program.outputs, job)
         strata = strata_bytes(job, self.compiled.program.ties())
         if kept + strata > allowed:
             ranking = f" and ranking correlated draws under {job.sampling.name} sampling {strata:,}" if strata else ""
             raise MemoryLimitExceeded(
-                f"keeping the samples needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
-                "ask for fewer iterations or outputs, or raise memory_limit="
+                f"keeping the {keep} needs {kept:,} bytes{ranking}, {allowed:,} are allowed; "
+                f"ask for fewer {NEXT_STEP[keep]}, or raise memory_limit="
             )
         return allowed - kept - strata
 

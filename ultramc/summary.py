@@ -21,7 +21,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from statistics import NormalDist
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from attrs import frozen
@@ -75,6 +75,14 @@ class Estimate(float):
 
 
 # What statistics are functions of.
+
+
+class Ordered(Protocol):
+    """Values in ascending order, of which one by one are looked at: an array, or what stands for one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rank: int, /) -> Any: ...
 
 
 class Sample(Protocol):
@@ -139,7 +147,7 @@ def estimated(measured: Measured, bounds: Bounds | None = None, degrees: float |
     error = measured.standard_error
     if error is None:
         return Estimate(measured.value)
-    return _bounded(measured.value, error, measured.degrees if degrees is None else degrees, bounds or _symmetric)
+    return bounded(measured.value, error, measured.degrees if degrees is None else degrees, bounds or _symmetric)
 
 
 def difference(first: Measured, second: Measured, *, paired: bool) -> Estimate:
@@ -151,7 +159,7 @@ def difference(first: Measured, second: Measured, *, paired: bool) -> Estimate:
     if one is None or other is None:
         return Estimate(change)
     error = math.hypot(one, other)
-    return _bounded(change, error, _joint_degrees((one / error, first.degrees), (other / error, second.degrees)) if error else math.inf)
+    return bounded(change, error, _joint_degrees((one / error, first.degrees), (other / error, second.degrees)) if error else math.inf)
 
 
 def _joint_degrees(*parts: tuple[float, float]) -> float:
@@ -160,7 +168,7 @@ def _joint_degrees(*parts: tuple[float, float]) -> float:
     return 1 / inverse if inverse else math.inf
 
 
-def _bounded(value: float, error: float, degrees: float, bounds: Bounds | None = None) -> Estimate:
+def bounded(value: float, error: float, degrees: float, bounds: Bounds | None = None) -> Estimate:
     return Estimate(value, error, partial(_interval, bounds or _symmetric, value, error, degrees))
 
 
@@ -186,7 +194,7 @@ def _symmetric(value: float, error: float, reach: float) -> Interval:
     return value - reach * error, value + reach * error
 
 
-def _logarithmic(value: float, error: float, reach: float) -> Interval:
+def logarithmic(value: float, error: float, reach: float) -> Interval:
     """Symmetric on the logarithm: for what cannot be negative."""
     if value == 0:
         return 0.0, 0.0
@@ -205,12 +213,12 @@ def mean(sample: Sample) -> Estimate:
 
 def std(sample: Sample) -> Estimate:
     """With n − 1 (ddof = 1); standard error by the fourth moment. NaN for fewer than two values."""
-    return estimated(measure_std(sample), _logarithmic)
+    return estimated(measure_std(sample), logarithmic)
 
 
 def variance(sample: Sample) -> Estimate:
     """With n − 1 (ddof = 1); standard error by the fourth moment. NaN for fewer than two values."""
-    return estimated(measure_variance(sample), _logarithmic)
+    return estimated(measure_variance(sample), logarithmic)
 
 
 def skewness(sample: Sample) -> Estimate:
@@ -257,10 +265,10 @@ def _standardised(values: Array) -> tuple[float, float, Array]:
     center = min(max(float(np.mean(scaled)), float(np.min(scaled))), float(np.max(scaled)))
     centered = scaled - center
     if len(values) == 1:
-        return _rescaled(center, exponent), math.nan, centered * math.nan
+        return rescaled(center, exponent), math.nan, centered * math.nan
     deviation = math.sqrt(float(np.sum(np.square(centered))) / (len(values) - 1))
     scores = centered / deviation if deviation else np.zeros_like(centered)
-    return _rescaled(center, exponent), _rescaled(deviation, exponent), scores
+    return rescaled(center, exponent), rescaled(deviation, exponent), scores
 
 
 def _population_scores(values: Array) -> Array:
@@ -270,7 +278,7 @@ def _population_scores(values: Array) -> Array:
     return scores * math.sqrt(n / (n - 1)) if deviation > 0 else np.full(n, math.nan)
 
 
-def _rescaled(value: float, exponent: int) -> float:
+def rescaled(value: float, exponent: int) -> float:
     with np.errstate(over="ignore"):
         return float(np.ldexp(value, exponent))
 
@@ -298,11 +306,11 @@ def quantile(sample: Sample, q: float) -> Estimate:
     value = interpolated(ordered, q)
     if sample.starts is not None:
         return _replicated_quantile(sample, q, value)
-    bounds = partial(_order_statistics, ordered, q) if len(ordered) > 1 else None
-    return Estimate(value, _quantile_error(ordered, q), bounds)
+    bounds = partial(order_statistics, ordered, q) if len(ordered) > 1 else None
+    return Estimate(value, quantile_error(ordered, q), bounds)
 
 
-def interpolated(ordered: Array, q: float) -> float:
+def interpolated(ordered: Ordered, q: float) -> float:
     """The q-quantile, 0 ≤ q ≤ 1, linear between order statistics; NaN for no value. InputError for another q."""
     if not 0 <= q <= 1:
         hint = f"; percentile({q:g}) takes 0 to 100" if 1 < q <= 100 else ""
@@ -310,7 +318,7 @@ def interpolated(ordered: Array, q: float) -> float:
     return _at(ordered, q * (len(ordered) - 1)) if len(ordered) else math.nan
 
 
-def _at(ordered: Array, position: float) -> float:
+def _at(ordered: Ordered, position: float) -> float:
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
     low, high, part = float(ordered[below]), float(ordered[above]), position - below
@@ -319,18 +327,18 @@ def _at(ordered: Array, position: float) -> float:
 
 
 def measure_quantile(sample: Sample, q: float) -> Measured:
-    value, sparsity = interpolated(sample.ordered, q), _sparsity(sample.ordered, q)
+    value, slope = interpolated(sample.ordered, q), sparsity(sample.ordered, q)
     share = _measure_share(sample.values <= value, sample.starts)
-    return Measured(value, -sparsity * share.influence, sample.starts)
+    return Measured(value, -slope * share.influence, sample.starts)
 
 
-def _sparsity(ordered: Array, q: float) -> float:
+def sparsity(ordered: Ordered, q: float) -> float:
     """How fast the quantile rises with q (1 / density); NaN where the sample does not reach far enough to tell."""
-    error = _quantile_error(ordered, q)
+    error = quantile_error(ordered, q)
     return math.nan if error is None else error / math.sqrt(q * (1 - q) / len(ordered))
 
 
-def _quantile_error(ordered: Array, q: float) -> float | None:
+def quantile_error(ordered: Ordered, q: float) -> float | None:
     n = len(ordered)
     step = math.sqrt(q * (1 - q) / n) if n else 0.0
     if step == 0 or q - step < 0 or q + step > 1:
@@ -338,7 +346,7 @@ def _quantile_error(ordered: Array, q: float) -> float | None:
     return (interpolated(ordered, q + step) - interpolated(ordered, q - step)) / 2
 
 
-def _order_statistics(ordered: Array, q: float, level: float) -> Interval:
+def order_statistics(ordered: Ordered, q: float, level: float) -> Interval:
     """X(l) and X(u) with P(B < l) and P(B ≥ u) each at most (1 − level) / 2, B binomial (n, q): David & Nagaraja §7.1."""
     from scipy.special import bdtr
 
@@ -361,12 +369,12 @@ def _replicated_quantile(sample: Sample, q: float, value: float) -> Estimate:
     errors = [error for share in shares if (error := share.standard_error) is not None]
     if not errors:
         return Estimate(value)
-    sparsity = _sparsity(sample.ordered, q)
-    error = None if math.isnan(sparsity) else sparsity * max(errors)
-    return Estimate(value, error, partial(_woodruff, sample.ordered, q, max(errors), shares[0].degrees))
+    slope = sparsity(sample.ordered, q)
+    error = None if math.isnan(slope) else slope * max(errors)
+    return Estimate(value, error, partial(woodruff, sample.ordered, q, max(errors), shares[0].degrees))
 
 
-def _woodruff(ordered: Array, q: float, error: float, degrees: float, level: float) -> Interval:
+def woodruff(ordered: Ordered, q: float, error: float, degrees: float, level: float) -> Interval:
     """The quantiles at both ends of the interval of the share below; at least one order statistic to either side."""
     last = len(ordered) - 1
     place, reach = q * last, _reach_of_share(error, degrees, len(ordered), level) * last
@@ -382,15 +390,20 @@ def cvar(sample: Sample, level: float, tail: Tail) -> Estimate:
     error is asymptotic, None with fewer than ten observations in the tail. InputError unless 0 ≤ level < 1 and tail is
     "lower" or "upper".
     """
+    check_tail(level, tail)
+    if tail == "upper":
+        value, influence = _lower_tail(-sample.ordered[::-1], -sample.values, 1 - level)
+        return estimated(Measured(-value, -influence, sample.starts))
+    return estimated(Measured(*_lower_tail(sample.ordered, sample.values, 1 - level), sample.starts))
+
+
+def check_tail(level: float, tail: Tail) -> None:
+    """InputError unless 0 ≤ level < 1 and the tail is one of the two."""
     if tail not in ("lower", "upper"):
         raise InputError(f'cvar needs its tail: "lower" (small values are bad, as in a profit) or "upper" (as in a cost); got {tail!r}')
     if not 0 <= level < 1:
         hint = f"; did you mean {level / 100:g}?" if 1 < level < 100 else ""
         raise InputError(f"the level of cvar is a share from 0 to below 1, got {level!r}{hint}")
-    if tail == "upper":
-        value, influence = _lower_tail(-sample.ordered[::-1], -sample.values, 1 - level)
-        return estimated(Measured(-value, -influence, sample.starts))
-    return estimated(Measured(*_lower_tail(sample.ordered, sample.values, 1 - level), sample.starts))
 
 
 def _lower_tail(ordered: Array, values: Array, share: float) -> tuple[float, Array]:
@@ -431,7 +444,7 @@ def _share(count: int, n: int) -> Estimate:
     if n == 0:
         return Estimate(math.nan)
     share = count / n
-    return _bounded(share, math.sqrt(share * (1 - share) / n), math.inf, partial(_wilson, n))
+    return bounded(share, math.sqrt(share * (1 - share) / n), math.inf, partial(wilson, n))
 
 
 def _replicated_share(counted: NDArray[np.bool_], starts: Starts) -> Estimate:
@@ -439,10 +452,10 @@ def _replicated_share(counted: NDArray[np.bool_], starts: Starts) -> Estimate:
     error = measured.standard_error
     if error is None:
         return Estimate(measured.value)
-    return Estimate(measured.value, error, partial(_student_share, measured.value, error, measured.degrees, len(counted)))
+    return Estimate(measured.value, error, partial(student_share, measured.value, error, measured.degrees, len(counted)))
 
 
-def _student_share(share: float, error: float, degrees: float, n: int, level: float) -> Interval:
+def student_share(share: float, error: float, degrees: float, n: int, level: float) -> Interval:
     reach = _reach_of_share(error, degrees, n, level)
     return max(share - reach, 0.0), min(share + reach, 1.0)
 
@@ -460,7 +473,7 @@ def _measure_share(counted: NDArray[np.bool_], starts: Starts | None) -> Measure
     return Measured(share, counted.astype(np.float64) - share, starts)
 
 
-def _wilson(n: int, share: float, _: float, z: float) -> Interval:
+def wilson(n: int, share: float, _: float, z: float) -> Interval:
     center = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     total = 1 + z * z / n
@@ -477,12 +490,25 @@ def histogram(ordered: Array, bins: int | Literal["auto"] = "auto") -> tuple[NDA
     values, and at most 1,000. InputError for no value, or fewer than one bin.
     """
     if len(ordered) == 0:
-        raise InputError("no histogram: no iteration ended in a number")
-    edges = _automatic_edges(ordered) if bins == "auto" else _even_edges(ordered, bins)
+        raise no_histogram()
+    edges = edges_of(ordered, bins, _is_whole(ordered))
     return np.diff(np.searchsorted(ordered, edges[1:-1]), prepend=0, append=len(ordered)), edges
 
 
-def _even_edges(ordered: Array, bins: int) -> Array:
+def no_histogram() -> InputError:
+    return InputError("no histogram: no iteration ended in a number")
+
+
+def edges_of(ordered: Ordered, bins: int | Literal["auto"], is_whole: bool) -> Array:
+    """The edges of `histogram`; `is_whole`: whether all values are whole numbers."""
+    return _automatic_edges(ordered, is_whole) if bins == "auto" else even_edges(ordered, bins)
+
+
+def _is_whole(ordered: Array) -> bool:
+    return np.array_equal(ordered, np.floor(ordered))
+
+
+def even_edges(ordered: Ordered, bins: int) -> Array:
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise InputError(f'bins is "auto" or a whole number from 1, got {bins!r}')
     low, high = float(ordered[0]), float(ordered[-1])
@@ -493,14 +519,105 @@ def _even_edges(ordered: Array, bins: int) -> Array:
     return low * (1 - share) + high * share
 
 
-def _automatic_edges(ordered: Array) -> Array:
+def _automatic_edges(ordered: Ordered, is_whole: bool) -> Array:
     low, high, n = float(ordered[0]), float(ordered[-1]), len(ordered)
     spread = interpolated(ordered, 0.75) - interpolated(ordered, 0.25)
     reach = high - low
     width = min(reach / (math.log2(n) + 1), 2 * spread / n ** (1 / 3) or math.inf)
     if not 0 < width < math.inf:
-        return _even_edges(ordered, 1 if reach == 0 else 100)
-    if max(-low, high) < 2**50 and np.array_equal(ordered, np.floor(ordered)):
+        return even_edges(ordered, 1 if reach == 0 else 100)
+    if max(-low, high) < 2**50 and is_whole:
         width = float(max(1, math.ceil(width), math.ceil(reach / MAX_BINS)))
         return np.arange(low - 0.5, high + width, width)
-    return _even_edges(ordered, min(math.ceil(reach / width), MAX_BINS))
+    return even_edges(ordered, min(math.ceil(reach / width), MAX_BINS))
+
+
+# All of them, through one interface.
+
+
+class Statistics(Protocol):
+    """Of one cell, whatever is left of its samples. What each of them is, the function of its name says."""
+
+    @property
+    def count(self) -> int:
+        """Of valid iterations."""
+
+    @property
+    def ordered(self) -> Ordered: ...
+
+    def mean(self) -> Estimate: ...
+
+    def std(self) -> Estimate: ...
+
+    def variance(self) -> Estimate: ...
+
+    def skewness(self) -> Estimate: ...
+
+    def kurtosis(self) -> Estimate: ...
+
+    def extreme(self, position: Literal[0, -1]) -> Estimate: ...
+
+    def quantile(self, q: float) -> Estimate: ...
+
+    def cvar(self, level: float, tail: Tail) -> Estimate: ...
+
+    def probability_below(self, threshold: float) -> Estimate: ...
+
+    def probability_above(self, threshold: float) -> Estimate: ...
+
+    def histogram(self, bins: int | Literal["auto"]) -> tuple[NDArray[np.int64], Array]: ...
+
+    def shape(self, bins: int) -> tuple[int, ...]:
+        """A small histogram without the outer 0.5 % on either side, which would flatten the rest."""
+
+
+@frozen(eq=False)
+class Observed:
+    """The statistics of samples that were kept."""
+
+    sample: Sample
+
+    @property
+    def count(self) -> int:
+        return len(self.ordered)
+
+    @property
+    def ordered(self) -> Array:
+        return self.sample.ordered
+
+    def mean(self) -> Estimate:
+        return mean(self.sample)
+
+    def std(self) -> Estimate:
+        return std(self.sample)
+
+    def variance(self) -> Estimate:
+        return variance(self.sample)
+
+    def skewness(self) -> Estimate:
+        return skewness(self.sample)
+
+    def kurtosis(self) -> Estimate:
+        return kurtosis(self.sample)
+
+    def extreme(self, position: Literal[0, -1]) -> Estimate:
+        return extreme(self.sample, position)
+
+    def quantile(self, q: float) -> Estimate:
+        return quantile(self.sample, q)
+
+    def cvar(self, level: float, tail: Tail) -> Estimate:
+        return cvar(self.sample, level, tail)
+
+    def probability_below(self, threshold: float) -> Estimate:
+        return probability_below(self.sample, threshold)
+
+    def probability_above(self, threshold: float) -> Estimate:
+        return probability_above(self.sample, threshold)
+
+    def histogram(self, bins: int | Literal["auto"]) -> tuple[NDArray[np.int64], Array]:
+        return histogram(self.ordered, bins)
+
+    def shape(self, bins: int) -> tuple[int, ...]:
+        cut = len(self.ordered) // 200
+        return tuple(histogram(self.ordered[cut : len(self.ordered) - cut], bins)[0].tolist())

@@ -104,16 +104,20 @@ def strata_agree(
     program: Program,
     job: Job,
     kept: Callable[[int, int], Chunk],
-    done: int,
+    stretches: Sequence[tuple[int, int]],
     tolerance: Tolerance,
 ) -> None:
-    """Stretches of `done` iterations, `kept(first, count)` of the first engine, against the second. Raises as `agreement` does."""
-    count = min(STRATUM, done)
-    strata = engines[0].strata
-    for first in sorted({(done - count) * number // max(1, strata - 1) for number in range(strata)}):
+    """`stretches` of a run, `kept(first, count)` of the first engine, against the second. Raises as `agreement` does."""
+    for first, count in stretches:
         chunks = kept(first, count), engines[1].run(executable, job, first, count)
         for crossing in _compared_runs(engines, program, job, chunks, tolerance).crossings:
             log.info("crossing", engine=engines[0].name, crossing=str(crossing))
+
+
+def windows(iterations: int, strata: int) -> list[tuple[int, int]]:
+    """First iterations and lengths of so many stretches, from the beginning to the end."""
+    count = min(STRATUM, iterations)
+    return [(first, count) for first in sorted({(iterations - count) * number // max(1, strata - 1) for number in range(strata)})]
 
 
 def _compared_runs(

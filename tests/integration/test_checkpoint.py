@@ -367,3 +367,9 @@ def test_the_hash_of_a_program_is_the_same_in_another_process(sim, model):
         [sys.executable, "-c", HEAD + script, str(model)], capture_output=True, text=True, env=environment, check=True, timeout=LONG
     )
     assert done.stdout.strip() == program_hash(sim.compiled.program)
+
+
+def test_a_summary_has_no_checkpoint(tmp_path):
+    sim = mc.Simulation(workbook({"A1": 1, "B1": "=A1*2"}), inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
+    with pytest.raises(mc.InputError, match="a checkpoint keeps samples"):
+        sim.run(1_000, seed=1, keep="summary", checkpoint=tmp_path)

@@ -312,3 +312,15 @@ def test_a_host_that_configures_logging_sees_the_run(model):
     first, last = err.splitlines()
     assert first.startswith("ultramc ") and "run started" in first and "iterations=10" in first and "seed=3" in first
     assert "run completed" in last
+
+
+def test_keep_summary(model, capsys, tmp_path):
+    arguments = ("run", model, "-n", 2_000, "-o", "total", "-i", PRICE, "--seed", 1, "--check", "off", "--quiet")
+    written = []
+    for keep in ("samples", "summary"):
+        code, _, _ = ended(capsys, *arguments, "--keep", keep, "--json", tmp_path / f"{keep}.json")
+        assert code == 0
+        written.append(json.loads((tmp_path / f"{keep}.json").read_text())["outputs"]["total"])
+    assert written[1]["mean"] == pytest.approx(written[0]["mean"], rel=1e-12) and written[1]["maximum"] == written[0]["maximum"]
+    code, _, said = ended(capsys, *arguments, "--keep", "summary", "--samples", tmp_path / "samples.csv")
+    assert code == 2 and "--samples" in said

@@ -253,7 +253,9 @@ def test_what_differs_is_discarded(wrong):
 
 def test_a_wrong_kind_is_discarded():
     with pytest.raises(EngineValidationError, match=r"\(kind 8\), not .*\(kind 0\)"):
-        confirm(identity(), Job(9, 8), [3], samples(), {"draw": np.full((1, 8), 8, np.uint8)}, "other", Tolerance())
+        confirm(
+            identity(), Job(9, 8), [3], {"draw": samples()["draw"][:, 3:4]}, {"draw": np.full((1, 1), 8, np.uint8)}, "other", Tolerance()
+        )
 
 
 def test_one_huge_sample_does_not_excuse_the_others():
@@ -261,7 +263,7 @@ def test_one_huge_sample_does_not_excuse_the_others():
     wrong = samples()
     wrong["draw"][0, 7] = 1e200
     with pytest.raises(EngineValidationError, match="iteration 7"):
-        confirm(identity(), Job(9, 8), [7], wrong, {}, "other", Tolerance())
+        confirm(identity(), Job(9, 8), range(8), wrong, {}, "other", Tolerance())
 
 
 def test_samples_without_a_number_are_no_trouble():

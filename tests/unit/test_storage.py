@@ -109,7 +109,7 @@ def rewritten(path, change, compression=zipfile.ZIP_STORED):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda m: m.update(version=2), "version is 2"),
+        (lambda m: m.update(version=3), "version is 3"),
         (lambda m: m.update(format="other"), "format is 'other'"),
         (lambda m: m.pop("seed"), "seed"),
         (lambda m: m["outputs"][0].update(cells=[]), "cells"),

@@ -1,0 +1,309 @@
+"""Where the samples of a run go: all are kept, or what is left of them in constant memory.
+
+Both take chunks in order, and hand over a column for each output slot. The second cuts the run into the same stretches whatever the
+chunks are, so that they cannot change a bit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ultramc.digest import BYTES, GROUP_BYTES, STRETCH, Failure, Tally, numeric
+from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Job, empty_chunk
+from ultramc.program import HIDDEN, Program, Slot
+from ultramc.results import AnyColumn, Column, Digests
+from ultramc.validation import windows
+from ultramc.values import FIRST_ERROR
+
+if TYPE_CHECKING:
+    from ultramc.workbook import Workbook
+
+MOST_GROUPS = 16  # of replicates, that standard errors are made of: as many as there are replicates by default
+WORKING = 16 * STRETCH * 8  # bytes while a stretch is digested
+
+Array = NDArray[np.float64]
+
+
+@frozen(eq=False)
+class Facts:
+    """What a column says beside its samples: the slots of a program, and the workbook with their saved values."""
+
+    program: Program
+    workbook: Workbook
+    job: Job
+
+    def named(self, slot: Slot) -> dict[str, Any]:
+        cells = tuple(slot.cells.cells())
+        return {
+            "label": slot.label.removeprefix(HIDDEN),
+            "cells": cells,
+            "shape": (slot.cells.height, slot.cells.width),
+            "texts": self.program.texts,
+            "base": tuple(self.workbook.value(cell) for cell in cells),
+            "together": self.job.together,
+        }
+
+
+class Keeping(ABC):
+    """Takes the chunks of a run, each where the one before ended."""
+
+    name: ClassVar[str]
+
+    def __init__(self, facts: Facts, strata: int) -> None:
+        """`strata`: as of the engine."""
+        self.facts = facts
+        self.slots = facts.program.outputs
+        self.done = 0
+
+    @abstractmethod
+    def receive(self, chunk: Chunk) -> None: ...
+
+    @abstractmethod
+    def window(self, first: int, count: int) -> Chunk:
+        """Iterations as the engine gave them: the first block, the first that failed, and those of `validation.windows`."""
+
+    @abstractmethod
+    def stretches(self, strata: int) -> list[tuple[int, int]]:
+        """First iterations and lengths of so many windows, spread over what is done."""
+
+    @property
+    @abstractmethod
+    def first_failed(self) -> int | None:
+        """The first iteration in which the first slot that ever failed did."""
+
+    @abstractmethod
+    def columns(self) -> dict[str, AnyColumn]:
+        """By label of the slot; nothing can be received any more."""
+
+    @staticmethod
+    @abstractmethod
+    def bytes(slots: Sequence[Slot], job: Job) -> int:
+        """What is kept of a run takes so many."""
+
+
+class Samples(Keeping):
+    """All of them."""
+
+    name = "samples"
+
+    def __init__(self, facts: Facts, strata: int) -> None:
+        super().__init__(facts, strata)
+        iterations = facts.job.iterations
+        self.samples = {slot.label: np.empty((slot.cells.size, iterations)) for slot in self.slots}
+        self.tags = {slot.label: np.zeros((slot.cells.size, iterations), np.uint8) for slot in self.slots if slot.kinds != 1}
+
+    @staticmethod
+    def bytes(slots: Sequence[Slot], job: Job) -> int:
+        return sum(slot.cells.size * (8 if slot.kinds == 1 else 9) for slot in slots) * job.iterations
+
+    def receive(self, chunk: Chunk) -> None:
+        place = slice(chunk.first, chunk.first + chunk.count)
+        for slot, payload, tag in zip(self.slots, chunk.payloads, chunk.tags, strict=True):
+            self.samples[slot.label][:, place] = payload
+            if slot.label in self.tags:
+                self.tags[slot.label][:, place] = np.asarray(slot.tag if tag is None else tag)
+        self.done += chunk.count
+
+    def window(self, first: int, count: int) -> Chunk:
+        place = slice(first, first + count)
+        tags = (None if isinstance(slot.tag, int) else self.tags[slot.label][:, place] for slot in self.slots)
+        return Chunk(first, count, tuple(self.samples[slot.label][:, place] for slot in self.slots), tuple(tags))
+
+    def stretches(self, strata: int) -> list[tuple[int, int]]:
+        return windows(self.done, strata)
+
+    @property
+    def first_failed(self) -> int | None:
+        failed = ((tags[:, : self.done] >= FIRST_ERROR).any(axis=0) for tags in self.tags.values())
+        return next((int(np.argmax(each)) for each in failed if each.any()), None)
+
+    def columns(self) -> dict[str, AnyColumn]:
+        return {slot.label: self._column(slot) for slot in self.slots}
+
+    def _column(self, slot: Slot) -> Column:
+        samples = self.samples[slot.label][:, : self.done].T
+        tags = self.tags[slot.label][:, : self.done].T if slot.label in self.tags else None
+        if tags is not None:
+            samples[tags >= FIRST_ERROR] = np.nan
+        return Column(samples=samples, tags=tags, **self.facts.named(slot))
+
+
+class Summary(Keeping):
+    """A digest of each cell. Chunks are gathered until a stretch is whole."""
+
+    name = "summary"
+
+    def __init__(self, facts: Facts, strata: int) -> None:
+        super().__init__(facts, strata)
+        job = facts.job
+        self._length = group_length(job)
+        self._buffer = empty_chunk(self.slots, 0, min(STRETCH, job.iterations))
+        self._begun = 0  # iterations that are digested; those since are in the buffer
+        groups = -(-job.iterations // self._length)
+        self._tallies = [[Tally(groups, len(facts.program.texts)) for _ in range(slot.cells.size)] for slot in self.slots]
+        self._excluded = [0 for _ in self.slots]
+        self._first_failed: dict[int, int] = {}  # by number of the slot
+        self._lead: list[tuple[int, int, int]] = []  # group, first and end of stretches that come before the bins are laid
+        self._windows = [
+            empty_chunk(self.slots, *window) for window in (*windows(job.iterations, strata), (0, min(CANONICAL_BLOCK, job.iterations)))
+        ]
+        self._failures: dict[int, Chunk] = {}
+        self._is_laid = False
+
+    @staticmethod
+    def bytes(slots: Sequence[Slot], job: Job) -> int:
+        groups = -(-job.iterations // group_length(job))
+        buffered = Samples.bytes(slots, job) // job.iterations * (min(STRETCH, job.iterations) + CANONICAL_BLOCK)
+        return buffered + sum(slot.cells.size for slot in slots) * (BYTES + (groups - 1) * GROUP_BYTES) + WORKING
+
+    def receive(self, chunk: Chunk) -> None:
+        taken = 0
+        while taken < chunk.count:
+            upto = min(chunk.count, self._end() - chunk.first)
+            _copy(chunk, taken, upto, self._buffer, (chunk.first + taken) % STRETCH)
+            taken = upto
+            self.done = chunk.first + taken
+            if self.done == self._end():
+                self._digest()
+        for window in self._windows:
+            low, high = max(chunk.first, window.first), min(chunk.first + chunk.count, window.first + window.count)
+            if low < high:
+                _copy(chunk, low - chunk.first, high - chunk.first, window, low - window.first)
+
+    def _end(self) -> int:
+        """Of the stretch that is being gathered."""
+        whole = self._begun // STRETCH * STRETCH + STRETCH
+        group = self._begun // self._length * self._length + self._length
+        return min(whole, group, self.facts.job.iterations)
+
+    def _digest(self) -> None:
+        """What has been gathered since the last time."""
+        first, end = self._begun, self.done
+        stretch = (first // self._length, first, end)
+        self._begun = end
+        for number, slot in enumerate(self.slots):
+            self._add(number, slot, *stretch)
+        if end <= STRETCH:
+            self._lead.append(stretch)
+            if end in (STRETCH, self.facts.job.iterations):
+                self._lay(end)
+        else:
+            self._count(*stretch)
+
+    def _add(self, number: int, slot: Slot, group: int, first: int, end: int) -> None:
+        tags = self._tags(number, slot, first, end)
+        if tags is not None:
+            self._note_failures(number, first, tags)
+            self._excluded[number] += int(np.count_nonzero(~numeric(tags).all(axis=0)))
+        payloads = self._buffer.payloads[number][:, _place(first, end)]
+        for cell, tally in enumerate(self._tallies[number]):
+            tally.add(group, first, payloads[cell], None if tags is None else tags[cell])
+
+    def _note_failures(self, number: int, first: int, tags: NDArray[np.uint8]) -> None:
+        failed = tags >= FIRST_ERROR
+        for cell in np.flatnonzero(failed.any(axis=1)).tolist():
+            tally, place = self._tallies[number][cell], int(np.argmax(failed[cell]))
+            if tally.failure is None:
+                tally.failure = Failure(first + place, int(tags[cell, place]), self._inputs(first + place))
+        if number not in self._first_failed and failed.any():
+            iteration = first + int(np.argmax(failed.any(axis=0)))
+            self._first_failed[number] = iteration
+            self._failures[iteration] = _cut(self._buffer, iteration % STRETCH, iteration)
+
+    def _inputs(self, iteration: int) -> dict[str, tuple[float, ...]]:
+        """What the inputs of the result were, by label; NaN where one is no number."""
+        found = {}
+        for number, slot in enumerate(self.slots):
+            if slot.label.startswith(HIDDEN):
+                values = self._buffer.payloads[number][:, iteration % STRETCH]
+                tags = self._tags(number, slot, iteration, iteration + 1)
+                numbers = values if tags is None else np.where(numeric(tags[:, 0]), values, np.nan)
+                found[slot.label.removeprefix(HIDDEN)] = tuple(numbers.tolist())
+        return found
+
+    def _tags(self, number: int, slot: Slot, first: int, end: int) -> NDArray[np.uint8] | None:
+        if slot.kinds == 1:
+            return None
+        tags = self._buffer.tags[number]
+        return np.full((slot.cells.size, end - first), slot.tag, np.uint8) if tags is None else tags[:, _place(first, end)]
+
+    def _lay(self, end: int) -> None:
+        self._is_laid = True
+        for number, slot in enumerate(self.slots):
+            tags = self._tags(number, slot, 0, end)
+            for cell, tally in enumerate(self._tallies[number]):
+                tally.lay(self._buffer.payloads[number][cell, :end], None if tags is None else tags[cell])
+        for stretch in self._lead:
+            self._count(*stretch)
+
+    def _count(self, group: int, first: int, end: int) -> None:
+        for number, slot in enumerate(self.slots):
+            tags = self._tags(number, slot, first, end)
+            payloads = self._buffer.payloads[number][:, _place(first, end)]
+            for cell, tally in enumerate(self._tallies[number]):
+                tally.count(group, payloads[cell], None if tags is None else tags[cell])
+
+    def window(self, first: int, count: int) -> Chunk:
+        if count == 1 and first in self._failures:
+            return self._failures[first]
+        held = next(each for each in self._windows if each.first <= first and first + count <= each.first + each.count)
+        return _cut(held, first - held.first, first, count)
+
+    def stretches(self, strata: int) -> list[tuple[int, int]]:
+        """Laid out for the whole run; those that are whole by now."""
+        return [(first, count) for first, count in windows(self.facts.job.iterations, strata) if first + count <= self.done]
+
+    @property
+    def first_failed(self) -> int | None:
+        return self._first_failed[min(self._first_failed)] if self._first_failed else None
+
+    def columns(self) -> dict[str, AnyColumn]:
+        """A stretch that a run which ended early left unfinished is digested as it is."""
+        if self._begun < self.done:
+            self._digest()
+        if not self._is_laid:
+            self._lay(self.done)
+        return {
+            slot.label: Digests(
+                digests=tuple(tally.digest() for tally in tallies),
+                excluded_iterations=excluded,
+                **self.facts.named(slot),
+            )
+            for slot, tallies, excluded in zip(self.slots, self._tallies, self._excluded, strict=True)
+        }
+
+
+KINDS: dict[str, type[Keeping]] = {kind.name: kind for kind in (Samples, Summary)}
+
+
+def group_length(job: Job) -> int:
+    """Of an independent part of the run: the whole of it where all iterations are, else so many replicates that 16 groups suffice."""
+    if job.together == 1:
+        return job.iterations
+    replicates = -(-job.iterations // job.together)
+    return -(-replicates // MOST_GROUPS) * job.together
+
+
+def _place(first: int, end: int) -> slice:
+    """Of a stretch in the buffer."""
+    return slice(first % STRETCH, first % STRETCH + end - first)
+
+
+def _copy(chunk: Chunk, start: int, end: int, target: Chunk, at: int) -> None:
+    for ours, theirs in ((chunk.payloads, target.payloads), (chunk.tags, target.tags)):
+        for one, other in zip(ours, theirs, strict=True):
+            if one is not None and other is not None:
+                other[:, at : at + end - start] = one[:, start:end]
+
+
+def _cut(chunk: Chunk, at: int, first: int, count: int = 1) -> Chunk:
+    """Some iterations of a chunk, copied."""
+    place = slice(at, at + count)
+    payloads = tuple(payload[:, place].copy() for payload in chunk.payloads)
+    return Chunk(first, count, payloads, tuple(None if tags is None else tags[:, place].copy() for tags in chunk.tags))
