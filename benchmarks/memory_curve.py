@@ -30,7 +30,7 @@ def measure(keep: str, iterations: int) -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         sim = mc.Simulation(model(folder), inputs={"A1": mc.Normal(0, 1), "A2": mc.Uniform(1, 3)}, outputs=["B1"])
-        result = sim.run(iterations, seed=1, engine="native", keep=keep)  # type: ignore[arg-type]
+        result = sim.run(iterations, seed=1, engine="native", keep=keep)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{keep:8} {iterations:>13,} {peak:9,.0f} MiB {result.elapsed:9.2f} s  mean {result['B1'].mean!r}"
 

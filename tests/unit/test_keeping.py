@@ -280,10 +280,8 @@ def model(**options):
     )
 
 
-@pytest.mark.parametrize("engine", ["numpy", "native"])
+@pytest.mark.parametrize("engine", [info.name for info in registry.available_engines() if info.available])
 def test_runs_on_engines(engine):
-    if engine not in [info.name for info in registry.available_engines() if info.available]:
-        pytest.skip(f"{engine} is not available")
     sim = model()
     kept, found = (sim.run(200_000, seed=4, engine=engine, keep=keep) for keep in ("samples", "summary"))
     for label, cell in found.outputs.flat():
