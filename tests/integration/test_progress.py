@@ -884,6 +884,7 @@ def forks(event):
         os._exit(sim.run(5_000, seed=3)["B1"].mean > 0)
     exits.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
+sim.run(10, seed=1)
 sim.run(50_000, seed=1, progress=forks, chunk=10_000, interval=0)
 print(set(exits), len(exits) > 5)
 """
@@ -891,7 +892,9 @@ print(set(exits), len(exits) > 5)
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="there is no fork here")
 def test_a_host_that_forks(model):
-    """A child that is forked in a callback runs simulations of its own."""
+    """A child that is forked in a callback runs simulations of its own, once the host has run one: a child that is forked while another
+    thread imports a module waits for that import for ever, whatever is imported.
+    """
     done = subprocess.run([sys.executable, "-c", FORKS, model], capture_output=True, text=True, timeout=LONG, check=False)
     assert (done.returncode, done.stdout) == (0, "{1} True\n"), done.stderr
 
