@@ -28,7 +28,7 @@ class UnknownPTX(ValueError):
 F = "{f32,f64}"
 S = "{s16,s32,s64}"
 U = "{u16,u32,u64}"
-I = "{s16,u16,s32,u32,s64,u64}"  # noqa: E741
+INT = "{s16,u16,s32,u32,s64,u64}"
 NARROW = "{s16,u16,s32,u32}"
 WORD = "{s32,u32,s64,u64}"
 BYTE = "{s8,u8,s16,u16,s32,u32,s64,u64}"
@@ -48,8 +48,8 @@ UNORDERED = {
 }
 COMPARISONS = [
     *((name, F, meaning) for name, meaning in (ORDERED | UNORDERED).items()),
-    *((name, f"{B[:-1]},{I[1:]}", meaning) for name, meaning in {"eq": "a == b", "ne": "a != b"}.items()),
-    *((name, I, meaning) for name, meaning in {"lt": "a < b", "le": "a <= b", "gt": "a > b", "ge": "a >= b"}.items()),
+    *((name, f"{B[:-1]},{INT[1:]}", meaning) for name, meaning in {"eq": "a == b", "ne": "a != b"}.items()),
+    *((name, INT, meaning) for name, meaning in {"lt": "a < b", "le": "a <= b", "gt": "a > b", "ge": "a >= b"}.items()),
     *((name, U, meaning) for name, meaning in {"lo": "a < b", "ls": "a <= b", "hi": "a > b", "hs": "a >= b"}.items()),
 ]
 
@@ -86,21 +86,21 @@ INSTRUCTIONS = [
     ("rsqrt.approx.ftz.f64", "t=t", "ptx_seed(1 / __builtin_sqrt(ptx_flushed_f64(ptx_upper(a))))"),
     ("ex2.approx.ftz.f32", "t=t", "ptx_power_of_two(a)"),
     # integers
-    (f"add.{I}", "t=tt", "(b64)a + (b64)b"),
-    (f"sub.{I}", "t=tt", "(b64)a - (b64)b"),
-    (f"mul.lo.{I}", "t=tt", "(b64)a * (b64)b"),
-    (f"mul.hi.{I}", "t=tt", "(w)a * b >> BITS(t)"),
+    (f"add.{INT}", "t=tt", "(b64)a + (b64)b"),
+    (f"sub.{INT}", "t=tt", "(b64)a - (b64)b"),
+    (f"mul.lo.{INT}", "t=tt", "(b64)a * (b64)b"),
+    (f"mul.hi.{INT}", "t=tt", "(w)a * b >> BITS(t)"),
     (f"mul.wide.{NARROW}", "w=tt", "(w)a * b"),
-    (f"mad.lo.{I}", "t=ttt", "(b64)a * (b64)b + (b64)c"),
-    (f"mad.hi.{I}", "t=ttt", "(b64)((w)a * b >> BITS(t)) + (b64)c"),
+    (f"mad.lo.{INT}", "t=ttt", "(b64)a * (b64)b + (b64)c"),
+    (f"mad.hi.{INT}", "t=ttt", "(b64)((w)a * b >> BITS(t)) + (b64)c"),
     (f"mad.wide.{NARROW}", "w=ttw", "(b64)((w)a * b) + (b64)c"),
-    (f"sad.{I}", "t=ttt", "(b64)c + (a < b ? (b64)b - (b64)a : (b64)a - (b64)b)"),
-    (f"div.{I}", "t=tt", "(w)a / b"),
-    (f"rem.{I}", "t=tt", "(w)a % b"),
+    (f"sad.{INT}", "t=ttt", "(b64)c + (a < b ? (b64)b - (b64)a : (b64)a - (b64)b)"),
+    (f"div.{INT}", "t=tt", "(w)a / b"),
+    (f"rem.{INT}", "t=tt", "(w)a % b"),
     (f"neg.{S}", "t=t", "-(b64)a"),
     (f"abs.{S}", "t=t", "a < 0 ? -(b64)a : (b64)a"),
-    (f"min.{I}", "t=tt", "a < b ? a : b"),
-    (f"max.{I}", "t=tt", "a > b ? a : b"),
+    (f"min.{INT}", "t=tt", "a < b ? a : b"),
+    (f"max.{INT}", "t=tt", "a > b ? a : b"),
     # carry and borrow
     (f"add.cc.{WORD}", "t=tt", "CARRY(u, (u128)(u)a + (u)b)"),
     (f"addc.cc.{WORD}", "t=tt", "CARRY(u, (u128)(u)a + (u)b + ptx_carry)"),

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from operator import attrgetter
 
 import cupy
 import numpy as np
@@ -215,13 +216,24 @@ def with_real_compiler():
 # Without a device
 
 
+NAMES = """
+RawModule RawModule.get_function empty get_default_memory_pool ndarray.get ndarray.set ndarray.nbytes ndarray.data
+cuda.Device cuda.Device.compute_capability cuda.Stream cuda.Stream.synchronize cuda.MemoryPointer.memset_async cuda.MemoryPool.free_bytes
+cuda.runtime.getDeviceCount cuda.runtime.memGetInfo
+cuda.memory.OutOfMemoryError cuda.runtime.CUDARuntimeError cuda.driver.CUDADriverError
+"""
+
+
 def test_no_name_is_used_that_cupy_lacks():
-    names = "RawModule empty ndarray.get ndarray.set cuda.Device cuda.Stream cuda.MemoryPointer.memset_async"
-    errors = "cuda.memory.OutOfMemoryError cuda.runtime.CUDARuntimeError cuda.driver.CUDADriverError"
-    for name in (*names.split(), *errors.split(), "cuda.runtime.getDeviceCount", "cuda.runtime.memGetInfo", "cuda.MemoryPool.free_bytes"):
-        found = cupy
-        for part in name.split("."):
-            found = getattr(found, part)
+    assert [name for name in NAMES.split() if not is_there(cupy, name)] == []
+    assert not is_there(cupy, "cuda.Stream.wait_for_ever")
+
+
+def is_there(module, name):
+    try:
+        return attrgetter(name)(module) is not None
+    except AttributeError:
+        return False
 
 
 def test_without_a_driver_the_engine_is_not_there(monkeypatch):
