@@ -59,6 +59,7 @@ from ultramc.errors import (
     EngineError,
     EngineUnavailable,
     EngineValidationError,
+    ExecutorError,
     FormulaError,
     FormulaSyntaxError,
     GPUValidationError,
@@ -80,6 +81,7 @@ from ultramc.errors import (
     UnsupportedOp,
     WorkbookError,
 )
+from ultramc.executors import Workers, process_pool
 from ultramc.launching import RunHandle
 from ultramc.package import ReadLimits
 from ultramc.progress import CancelToken, ErrorInfo, ProgressEvent, RunState
@@ -124,6 +126,7 @@ __all__ = [
     "EngineValidationError",
     "Erlang",
     "ErrorInfo",
+    "ExecutorError",
     "Exponential",
     "FormulaError",
     "FormulaSyntaxError",
@@ -182,11 +185,13 @@ __all__ = [
     "Weibull",
     "Workbook",
     "WorkbookError",
+    "Workers",
     "available_engines",
     "benchmark",
     "check",
     "compare",
     "load",
+    "process_pool",
     "run_batch",
     "testing",
 ]

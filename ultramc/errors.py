@@ -19,6 +19,7 @@ UltramcError
 ├─ NoOutputs                (+ValueError)           lists candidates
 ├─ CheckError               (+ValueError)           the recalculation differs from Excel's cached values
 ├─ RunError                 (+RuntimeError)         every iteration failed, or on_error="raise"
+├─ ExecutorError            (+RuntimeError)         an executor failed, a worker differs or is silent; .run holds what was done
 ├─ BatchError               (+ExceptionGroup)       every child of a batch failed; .exceptions, and .result
 ├─ SimulationCancelled                              .result holds what was done
 │   └─ SimulationInterrupted (+KeyboardInterrupt)   Ctrl-C
@@ -154,6 +155,14 @@ class CheckError(UltramcError, ValueError):
 
 class RunError(UltramcError, RuntimeError):
     """The run failed; `run` holds its state and counts."""
+
+    def __init__(self, message: str, run: Any = None) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class ExecutorError(UltramcError, RuntimeError):
+    """An executor or its workers cannot go on: the message says which and why; `run` holds the result so far, or None."""
 
     def __init__(self, message: str, run: Any = None) -> None:
         super().__init__(message)

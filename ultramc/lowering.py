@@ -558,7 +558,7 @@ class Lowering:
         if row.style == "scalar":
             if row.text and not all(argument.known for argument in arguments):
                 raise call.refuse("builds text from simulated values, which is not supported yet")
-            return self.kit.scalar_function(row.body, arguments, row.name)
+            return self.kit.scalar_function(row, arguments, row.name)
         kinds = row.signature.kinds(row.name, len(arguments))
         first = next((pair for pair in zip(kinds, arguments, strict=True) if isinstance(pair[1], Value) and pair[1].kinds & ERROR), None)
         if first is not None and first[0] not in ("any", "cells") and _is_error(first[1]):

@@ -13,9 +13,9 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc import reference
-from ultramc.engines.base import Chunk, Engine, Executable, Job, execute
+from ultramc.engines.base import Chunk, Crew, Engine, Executable, Job, execute
 from ultramc.engines.pace import Pace
-from ultramc.errors import CheckpointError, CheckpointMismatch, RunError, SimulationCancelled, SimulationInterrupted
+from ultramc.errors import CheckpointError, CheckpointMismatch, ExecutorError, RunError, SimulationCancelled, SimulationInterrupted
 from ultramc.keeping import KINDS, Facts
 from ultramc.launching import Stages, because
 from ultramc.program import HIDDEN, Slot
@@ -26,6 +26,7 @@ from ultramc.values import FIRST_ERROR, error_of
 
 if TYPE_CHECKING:
     from ultramc.checkpoint import Checkpoint, Kept
+    from ultramc.executors import Workers
     from ultramc.simulation import Simulation
 
 COMPUTED_AGAIN = 64  # iterations of a checkpoint, before the rest is believed
@@ -51,6 +52,7 @@ class Request:
     chunk: int | None
     memory: int
     checkpoint: Checkpoint | None = None
+    workers: Workers | None = None
 
 
 class Run:
@@ -78,6 +80,7 @@ class Run:
         self._tolerance = asked.validation.tolerance if asked.validation is not None else None
         self.kept = kept
         self.done = 0
+        self.warnings: tuple[str, ...] = ()
         self.started = time.perf_counter()
         facts = Facts(simulation.compiled.program, simulation.workbook, asked.job)
         self.keeping = KINDS[asked.keep](facts, engine.strata)
@@ -90,19 +93,25 @@ class Run:
         for chunk in self.kept.chunks(self.simulation.compiled.program.outputs):
             self._take(chunk)
         count = min(self.done, COMPUTED_AGAIN)
-        if count and not _same_bits(self.keeping.window(0, count), self.engine.run(executable, self.job, 0, count)):
+        if count and self.keeping.window(0, count).bits != self.engine.run(executable, self.job, 0, count).bits:
             raise CheckpointMismatch(
                 f"engine {self.engine.name!r} now gives other bits than those in {self.kept.folder}; "
                 "go on where it was begun, or give another folder as checkpoint="
             )
 
-    def execute(self, executable: Executable, pace: Pace) -> None:
+    def execute(self, crew: Crew, pace: Pace) -> None:
         """Raises SimulationCancelled with what is done, and RunError where iterations are missing."""
         try:
-            execute(self.engine, executable, self.job, pace, self._keep, lambda: self.stages.token.cancelled, self.done)
+            with crew:
+                execute(crew, self.job.iterations, pace, self._keep, self.done)
         except KeyboardInterrupt:
             self._save(at_once=True, whole=True)
             raise self._cancelled(SimulationInterrupted) from None
+        except ExecutorError as error:
+            self._save(at_once=True, whole=True)
+            error.run = self._part("failed") if self.done else None
+            raise
+        self.warnings = crew.warnings()
         self._save(at_once=True, whole=self.done < self.job.iterations)
         if self.stages.token.cancelled:
             raise self._cancelled(SimulationCancelled)
@@ -197,7 +206,7 @@ class Run:
             workbook_sha256=simulation.workbook.sha256,
             outputs={label: Output(columns[label], inputs) for label in simulation.outputs},
             inputs=inputs,
-            warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job)),
+            warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job), *self.warnings),
             check=self.checked,
             validation=self.validated,
             versions=dict(versions()),
@@ -237,20 +246,6 @@ def _by_label(slots: Sequence[Slot], chunks: Sequence[Chunk]) -> tuple[dict[str,
 
 def _concatenated(parts: Mapping[str, list[NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     return {label: np.concatenate(each, axis=1) for label, each in parts.items()}
-
-
-def _same_bits(one: Chunk, other: Chunk) -> bool:
-    return all(_same_values(*pair) for pair in zip(_values(one), _values(other), strict=True))
-
-
-def _values(chunk: Chunk) -> list[tuple[NDArray[np.float64], NDArray[np.uint8]]]:
-    """Payloads, of which those of errors mean nothing, and tags."""
-    tags = [np.zeros(1, np.uint8) if tag is None else np.asarray(tag) for tag in chunk.tags]
-    return [(np.where(tag >= FIRST_ERROR, 0.0, payload), tag) for payload, tag in zip(chunk.payloads, tags, strict=True)]
-
-
-def _same_values(one: tuple[NDArray[Any], ...], other: tuple[NDArray[Any], ...]) -> bool:
-    return all(mine.tobytes() == others.tobytes() for mine, others in zip(one, other, strict=True))
 
 
 def _counts(errors: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from datetime import datetime
 from functools import cached_property, partial
 from secrets import token_hex
@@ -36,10 +37,11 @@ from ultramc.dialects import PLAIN
 from ultramc.dialects.base import Settings, declared_names, speaks_of_chance
 from ultramc.distributions import Distribution
 from ultramc.engines import choice, registry
-from ultramc.engines.base import Engine, Executable, Job, Steps, fitted, ignored
+from ultramc.engines.base import Crew, Engine, Executable, Job, Steps, Threads, fitted, ignored
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.engines.pace import Pace, guessed_seconds
 from ultramc.errors import CheckError, EngineValidationError, FormulaError, InputError, MemoryLimitExceeded
+from ultramc.executors import Delegates, Workers, most_for_workers
 from ultramc.fusion import trimmed
 from ultramc.graph import Graph
 from ultramc.identity import identity
@@ -56,6 +58,7 @@ from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed,
 from ultramc.ties import tied
 from ultramc.validation import UNTESTED, Agreement, Validation, agreement
 from ultramc.workbook import Workbook
+from ultramc.worker import Commission, Voucher
 
 if TYPE_CHECKING:
     from ultramc.asynchronous import EventStream
@@ -145,6 +148,7 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        executor: Executor | Workers | None = None,
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
@@ -169,12 +173,16 @@ class Simulation:
         or cancelled goes on after the last part, and a finished one gives its result at once. It is refused where the two would
         differ by a bit. `seed=None` takes the seed that is kept.
 
-        Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError and
-        CheckpointError (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on Ctrl-C
-        SimulationInterrupted, which is both that and a KeyboardInterrupt.
+        `executor`: a `concurrent.futures.Executor` whose threads or processes compute, such as `ultramc.process_pool()`, a
+        `dask.distributed.Client`, or a `Workers`; with the bits of a run without one. `memory_limit` is then that of each worker, too.
+
+        Raises InputError, CheckError, EngineUnavailable, UnsupportedOp, MemoryLimitExceeded, EngineValidationError, RunError,
+        CheckpointError and ExecutorError (with `.run`, the result so far), CallbackError, SimulationCancelled (with `.result`), and on
+        Ctrl-C SimulationInterrupted, which is both that and a KeyboardInterrupt.
         """
+        refuse_until(until)
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, checkpoint, executor
         )
         listeners = self._listeners(progress, strict_callbacks, cancel)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
@@ -202,6 +210,7 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        executor: Executor | Workers | None = None,
     ) -> Result:
         """`run` without blocking the event loop, on which callbacks are called; they may be coroutine functions.
 
@@ -209,8 +218,9 @@ class Simulation:
         """
         from ultramc import asynchronous
 
+        refuse_until(until)
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, checkpoint, executor
         )
         listeners = self._listeners(progress, strict_callbacks, cancel, may_be_async=True)
         launch = self._launch(asked, listeners, interval, heartbeat, is_read=bool(listeners.callbacks))
@@ -236,12 +246,14 @@ class Simulation:
         heartbeat: float = 2.0,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        executor: Executor | Workers | None = None,
     ) -> EventStream:
         """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
         from ultramc.asynchronous import EventStream
 
+        refuse_until(until)
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, checkpoint, executor
         )
         return EventStream(self._launch(asked, self._listeners(False, False, cancel), interval, heartbeat))
 
@@ -266,10 +278,12 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        executor: Executor | Workers | None = None,
     ) -> RunHandle:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
+        refuse_until(until)
         asked = self._asked(
-            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, until, checkpoint
+            iterations, engine, seed, sampling, check, validate, on_invalid, on_error, keep, chunk, memory_limit, checkpoint, executor
         )
         return RunHandle(self._launch(asked, self._listeners(progress, strict_callbacks, cancel), interval, heartbeat))
 
@@ -291,10 +305,11 @@ class Simulation:
         with stages.stage("validate"):
             engine, agreed = self._validated(preferred, job, asked.validation, asked.on_invalid)
             executable, pace = self._fitted(engine, asked)
+            crew = self._crew(engine, executable, asked, stages)
             run = Run(self, engine, reason, asked, checked, str(agreed), stages, kept)
             run.resume(executable)
         with stages.stage("sample", job.iterations):
-            run.execute(executable, pace)
+            run.execute(crew, pace)
         with stages.stage("summarise"):
             if asked.validation is not None:
                 run.confirm(asked.validation.tolerance, agreed.crossed)
@@ -449,15 +464,14 @@ class Simulation:
         keep: str,
         chunk: int | None,
         memory_limit: int | str | None,
-        until: object,
         checkpoint: Checkpoint | str | os.PathLike[str] | None,
+        executor: Executor | Workers | None,
     ) -> Request:
         """Raises InputError, EngineUnavailable, CheckpointError, and MemoryLimitExceeded where the samples alone are too many."""
         check_choice("check", check, ("raise", "warn", "off"))
         check_choice("on_error", on_error, ("exclude", "raise"))
         check_choice("keep", keep, tuple(KINDS))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
-        refuse_until(until)
         kept_in = Checkpoint.of(checkpoint)
         if kept_in and keep != "samples":
             raise InputError(f"checkpoint= with keep={keep!r}: a checkpoint keeps samples; leave out one of the two")
@@ -474,6 +488,7 @@ class Simulation:
             chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
             memory=self._memory(job, keep, memory_limit),
             checkpoint=kept_in,
+            workers=Workers.of(executor),
         )
 
     def _memory(self, job: Job, keep: str, limit: int | str | None) -> int:
@@ -572,7 +587,22 @@ class Simulation:
         executable, largest = fitted(engine, self.executable(engine), asked.memory)
         if asked.chunk is not None:
             return executable, Pace.fixed(asked.chunk)
+        if asked.workers is not None:
+            largest = most_for_workers(self.compiled.program.outputs, asked.memory)
         return executable, Pace.of(self._guessed_seconds, largest, engine.fewest_iterations(executable))
+
+    def _crew(self, engine: Engine, executable: Executable, asked: Request, stages: Stages) -> Crew:
+        """Of an executor, once one of its workers has shown what it is."""
+
+        def stop() -> bool:
+            return stages.token.cancelled
+
+        if asked.workers is None:
+            return Threads(engine, executable, asked.job, stop)
+        commission = Commission(self.compiled.program, engine, asked.job, asked.memory)
+        crew = Delegates(asked.workers, commission, Voucher.of(engine, executable, asked.job), stop)
+        crew.meet()
+        return crew
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled without what is compiled: another process makes it again."""

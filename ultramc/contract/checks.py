@@ -24,7 +24,7 @@ from ultramc.contract.cases import ANY_KIND, BLOCK, CASES, CELL, TIE, Case, fixe
 from ultramc.contract.laws import LAWS, VARIANTS, program_of_law
 from ultramc.contract.models import models, program_of_model
 from ultramc.engines import registry
-from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, execute, fitted
+from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Engine, Executable, Job, Threads, execute, fitted
 from ultramc.engines.pace import Pace
 from ultramc.errors import EngineUnavailable, UnsupportedOp
 from ultramc.ops import OPS
@@ -405,7 +405,8 @@ def does_not_depend_on_threads(engine: Engine) -> None:
     _require_equal_runs(together, alone, "four threads against one")
     received: list[Chunk] = []
     suited, size = fitted(engine, executable, MEMORY)
-    execute(engine, suited, job, Pace.fixed(size), received.append, lambda: False)
+    with Threads(engine, suited, job, lambda: False) as crew:
+        execute(crew, total, Pace.fixed(size), received.append)
     _require_equal_runs(received, alone, "the chunk loop against chunks one by one")
 
 

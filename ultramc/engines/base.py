@@ -1,7 +1,7 @@
-"""What an engine is, and the chunk loop that all of them share.
+"""What an engine is, and the chunk loop that all of them share, whoever carries the chunks out.
 
 Iterations form canonical blocks of 4,096 by absolute index. A chunk is a whole number of blocks (the last may be short),
-so that chunk size and threads cannot change a bit of a result.
+so that chunk size, threads and workers cannot change a bit of a result.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from attrs import frozen
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from ultramc.errors import EngineValidationError, MemoryLimitExceeded, UnsupportedOp
 from ultramc.program import Program, Slot
 from ultramc.sampling import Job as Job
+from ultramc.values import FIRST_ERROR
 
 if TYPE_CHECKING:
     from ultramc.engines.pace import Pace
@@ -43,6 +45,15 @@ class Chunk:
     count: int
     payloads: tuple[NDArray[np.float64], ...]
     tags: tuple[NDArray[np.uint8] | None, ...]
+
+    @property
+    def bits(self) -> bytes:
+        """Of all that means something: not the payloads of errors."""
+        return b"".join(map(_bits, self.payloads, self.tags))
+
+
+def _bits(payload: NDArray[np.float64], tags: NDArray[np.uint8] | None) -> bytes:
+    return payload.tobytes() if tags is None else np.where(tags >= FIRST_ERROR, 0.0, payload).tobytes() + tags.tobytes()
 
 
 def empty_chunk(slots: Sequence[Slot], first: int, count: int) -> Chunk:
@@ -138,47 +149,94 @@ def fitted(engine: Engine, executable: Executable, memory: int) -> tuple[Executa
     return executable, max(1, min(engine.chunk_blocks(executable), memory // (each * CANONICAL_BLOCK))) * CANONICAL_BLOCK
 
 
-def execute(
-    engine: Engine,
-    executable: Executable,
-    job: Job,
-    pace: Pace,
-    receive: Callable[[Chunk], None],
-    stop: Callable[[], bool],
-    begun: int = 0,
-) -> None:
-    """Run all chunks on the engine's threads, from iteration `begun` on; `receive` is called here, in their order. `stop` ends the run."""
-    pending: deque[Future[tuple[Chunk, float] | None]] = deque()
-    with ThreadPoolExecutor(max_workers=engine.threads, thread_name_prefix="ultramc") as pool:
-        try:
-            while True:
-                while begun < job.iterations and len(pending) < 2 * engine.threads:
-                    count = pace.next(begun, job.iterations)
-                    pending.append(pool.submit(_timed, engine, executable, job, begun, count, stop))
-                    begun += count
-                if not pending:
-                    return
-                wait(pending, return_when=FIRST_COMPLETED)
-                while pending and pending[0].done():
-                    answer = pending.popleft().result()
-                    if answer is None:
-                        return
-                    chunk, seconds = answer
-                    pace.took(chunk.count, seconds)
-                    receive(chunk)
-        finally:
-            for future in pending:
-                future.cancel()
+class Errand(Protocol):
+    """A chunk that somebody is at. Its result: the chunk and its seconds, or None where the run was stopped before it was begun."""
+
+    def done(self) -> bool: ...
+    def result(self) -> tuple[Chunk, float] | None: ...
+    def cancel(self) -> object: ...
+
+
+class Crew(ABC):
+    """Those who carry out the chunks of a run, from `with` to its end."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a result must say of them."""
+        return ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *failure: object) -> None: ...
+
+    @abstractmethod
+    def has_room(self, under_way: Sequence[Errand]) -> bool:
+        """Whether another chunk may be handed over while these are not received yet."""
+
+    @abstractmethod
+    def begin(self, first: int, count: int) -> Errand: ...
+
+    @abstractmethod
+    def wait(self, under_way: Sequence[Errand]) -> None:
+        """Until one more may be done."""
+
+
+class Threads(Crew):
+    """The engine's threads in this process."""
+
+    def __init__(self, engine: Engine, executable: Executable, job: Job, stop: Callable[[], bool]) -> None:
+        self._engine = engine
+        self._begin = partial(_timed, engine, executable, job, stop)
+
+    def __enter__(self) -> Self:
+        self._pool = ThreadPoolExecutor(max_workers=self._engine.threads, thread_name_prefix="ultramc")
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._pool.shutdown()
+
+    def has_room(self, under_way: Sequence[Errand]) -> bool:
+        return len(under_way) < 2 * self._engine.threads
+
+    def begin(self, first: int, count: int) -> Future[tuple[Chunk, float] | None]:
+        return self._pool.submit(self._begin, first, count)
+
+    def wait(self, under_way: Sequence[Any]) -> None:
+        wait(under_way, return_when=FIRST_COMPLETED)
 
 
 def _timed(
-    engine: Engine, executable: Executable, job: Job, first: int, count: int, stop: Callable[[], bool]
+    engine: Engine, executable: Executable, job: Job, stop: Callable[[], bool], first: int, count: int
 ) -> tuple[Chunk, float] | None:
-    """A chunk and its seconds; None where the run was stopped while the chunk waited for a thread."""
     if stop():
         return None
     begun = time.perf_counter()
     return engine.run(executable, job, first, count), time.perf_counter() - begun
+
+
+def execute(crew: Crew, iterations: int, pace: Pace, receive: Callable[[Chunk], None], begun: int = 0) -> None:
+    """Have all chunks carried out, from iteration `begun` on; `receive` is called here, in their order, until one was stopped."""
+    under_way: deque[Errand] = deque()
+    try:
+        while True:
+            while begun < iterations and crew.has_room(under_way):
+                count = pace.next(begun, iterations)
+                under_way.append(crew.begin(begun, count))
+                begun += count
+            if not under_way:
+                return
+            crew.wait(under_way)
+            while under_way and under_way[0].done():
+                answer = under_way.popleft().result()
+                if answer is None:
+                    return
+                chunk, seconds = answer
+                pace.took(chunk.count, seconds)
+                receive(chunk)
+    finally:
+        for errand in under_way:
+            errand.cancel()
 
 
 @frozen

@@ -10,6 +10,7 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -102,6 +103,10 @@ class CupyEngine(Engine):
         self._stream: Any = None
         self._is_proven = False
         self._launches = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as it was made; a device's handles belong to its process."""
+        return partial(type(self), memory=self._memory, device=self._device), ()
 
     def availability(self) -> Availability:
         try:

@@ -102,6 +102,13 @@ class Function:
     body: Callable[..., Any]
     text: bool = False  # a scalar body that may yield text
 
+    def __call__(self, *arguments: Any) -> Any:
+        return self.body(*arguments)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the row of its name, since bodies may be closures."""
+        return _row, (self.name,)
+
 
 FUNCTIONS: dict[str, Function] = {}
 
@@ -133,6 +140,10 @@ def function(names: str, signature: str) -> Callable[[_Body], _Body]:
 
 def lazy(names: str, signature: str) -> Callable[[_Body], _Body]:
     return _register("lazy", names, signature)
+
+
+def _row(name: str) -> Function:
+    return load()[name]
 
 
 def load() -> dict[str, Function]:

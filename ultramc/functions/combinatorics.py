@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ultramc.functions import function, scalar
 from ultramc.functions.aggregate import Cells
@@ -72,16 +73,25 @@ def _factdouble(number: float) -> Scalar:
 def _of_integers(name: str, of: Callable[[list[int]], Scalar]) -> None:
     """A function of whole numbers that are not negative. Text is read as numbers, in a reference too; booleans are not."""
 
-    def body(values: Sequence[Scalar]) -> Scalar:
-        read = [number_in_text(value) if isinstance(value, str) else value for value in values if value is not None]
-        numbers = [number for number in read if isinstance(number, float)]
-        if len(numbers) < len(read):
-            return VALUE
-        return NUM if any(not 0 <= number < LARGEST_INTEGER for number in numbers) else of([int(number) for number in numbers])
-
     @function(name, "(cells)+")
     def with_cells(call: Call, *arguments: Cells) -> Value:
-        return over_elements(call, body, [], [[(part, True) for argument in arguments for part, _ in argument]])
+        return over_elements(call, partial(_of_whole, of), [], [[(part, True) for argument in arguments for part, _ in argument]])
+
+
+def _of_whole(of: Callable[[list[int]], Scalar], values: Sequence[Scalar]) -> Scalar:
+    read = [number_in_text(value) if isinstance(value, str) else value for value in values if value is not None]
+    numbers = [number for number in read if isinstance(number, float)]
+    if len(numbers) < len(read):
+        return VALUE
+    return NUM if any(not 0 <= number < LARGEST_INTEGER for number in numbers) else of([int(number) for number in numbers])
+
+
+def _greatest_common_divisor(numbers: list[int]) -> Scalar:
+    return float(math.gcd(*numbers))
+
+
+def _least_common_multiple(numbers: list[int]) -> Scalar:
+    return _finite(math.lcm(*numbers)) if numbers else 0.0
 
 
 def _multinomial(numbers: list[int]) -> Scalar:
@@ -94,8 +104,8 @@ def _multinomial(numbers: list[int]) -> Scalar:
     return _finite(ways)
 
 
-_of_integers("GCD", lambda numbers: float(math.gcd(*numbers)))
-_of_integers("LCM", lambda numbers: _finite(math.lcm(*numbers)) if numbers else 0.0)
+_of_integers("GCD", _greatest_common_divisor)
+_of_integers("LCM", _least_common_multiple)
 _of_integers("MULTINOMIAL", _multinomial)
 
 

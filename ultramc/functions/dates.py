@@ -467,12 +467,14 @@ _with_holidays("WORKDAY", _workday, gives_date=True)
 def _read(name: str, index: int) -> None:
     @function(name, "text")
     def body(call: Call, text: Value) -> Value:
-        def read(item: str) -> Scalar:
-            parts = date_and_time(item, call.lowering.now.year)
-            return ExcelError.VALUE if parts is None else parts[index] % 1 if index else parts[index]
-
-        result = call.kit.scalar_function(read, (text,), name)
+        result = call.kit.scalar_function(partial(_part_of, index, call.lowering.now.year), (text,), name)
         return _moved(call.kit, result, -SHIFT_1904) if name == "DATEVALUE" and call.lowering.graph.book.date1904 else result
+
+
+def _part_of(index: int, year: int, text: str) -> Scalar:
+    """The day, or the time as a part of one. `year`: of dates that name none."""
+    parts = date_and_time(text, year)
+    return ExcelError.VALUE if parts is None else parts[index] % 1 if index else parts[index]
 
 
 _read("DATEVALUE", 0)

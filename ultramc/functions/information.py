@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from attrs import evolve
 
@@ -10,7 +11,7 @@ from ultramc.address import CellRef, column_letters
 from ultramc.functions import function
 from ultramc.functions.kit import BLANK, TEXT, Area, Areas, Unroll, Value
 from ultramc.lowering import Call, Result
-from ultramc.values import ExcelError
+from ultramc.values import ExcelError, Scalar
 
 
 def _formula(call: Call, result: Result) -> str | ExcelError | None:
@@ -37,17 +38,18 @@ def _isformula(call: Call, area: Result) -> Value:
 # Sheets
 
 
-def _sheet_number(call: Call, name: str) -> float | ExcelError:
-    names = [sheet.name.casefold() for sheet in call.lowering.graph.book.sheets]
-    return float(names.index(name.casefold()) + 1) if name.casefold() in names else ExcelError.NA
+def _sheet_number(names: Sequence[str], name: Scalar) -> float | ExcelError:
+    folded = str(name).casefold()
+    return float(names.index(folded) + 1) if folded in names else ExcelError.NA
 
 
 @function("SHEET", "area?")
 def _sheet(call: Call, result: Result = None) -> Value:
+    names = tuple(sheet.name.casefold() for sheet in call.lowering.graph.book.sheets)
     if isinstance(result, Value):
-        return call.kit.scalar_function(lambda value: _sheet_number(call, str(value)), (result,), "SHEET")
+        return call.kit.scalar_function(partial(_sheet_number, names), (result,), "SHEET")
     first = result.parts[0] if isinstance(result, Areas) else result
-    return call.kit.scalar(_sheet_number(call, call.place.sheet if first is None else first.sheet))
+    return call.kit.scalar(_sheet_number(names, call.place.sheet if first is None else first.sheet))
 
 
 @function("SHEETS", "area?")

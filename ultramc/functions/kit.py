@@ -81,6 +81,10 @@ class Texts:
         self._tables: dict[Callable[[str], float], tuple[list[float], Known]] = {}
         self._ranks: Known = np.zeros(0)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Pickled without what is worked out again when it is needed."""
+        return {**vars(self), "_tables": {}, "_ranks": np.zeros(0)}
+
     def code(self, text: str) -> int:
         code = self._codes.get(text)
         if code is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -42,9 +43,10 @@ def over_elements(call: Call, function: Callable[..., Scalar], scalars: Sequence
     lists = [[piece for part in argument for piece in elements(kit, counted(kit, *part))] for argument in series]
     if sum(map(len, lists)) > LONGEST_SERIES:
         raise call.refuse(f"over more than {LONGEST_SERIES:,} cells is not supported")
-    ends = list(accumulate(map(len, lists), initial=len(scalars)))
+    body = partial(_with_lists, function, tuple(accumulate(map(len, lists), initial=len(scalars))))
+    return kit.scalar_function(body, [*scalars, *(piece for pieces in lists for piece in pieces)], call.function)
 
-    def with_lists(*values: Scalar) -> Scalar:
-        return function(*values[: len(scalars)], *(values[start:end] for start, end in pairwise(ends)))
 
-    return kit.scalar_function(with_lists, [*scalars, *(piece for pieces in lists for piece in pieces)], call.function)
+def _with_lists(function: Callable[..., Scalar], ends: Sequence[int], *values: Scalar) -> Scalar:
+    """`ends`: of the scalars, and of each list."""
+    return function(*values[: ends[0]], *(values[start:end] for start, end in pairwise(ends)))
