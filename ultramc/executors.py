@@ -5,12 +5,14 @@ Chunks come back in any order and are received in theirs; one that does not come
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -24,6 +26,7 @@ from ultramc.program import Slot
 from ultramc.worker import Answer, Commission, Order, Voucher, carry_out
 
 LARGEST_ANSWER = 2**25  # bytes of the samples of a chunk: what is pickled at once, and waits for those before it
+FEWEST_CHUNKS = 32  # of a run, so that many workers have their part of a short one, and end together
 MOST_WAITING = 64  # answers that may wait for one before them, each with its part of the memory
 REMEMBERED = 256  # answers, by whose workers it is told how many there are
 POLL = 0.1  # seconds between two looks at whether the run was cancelled, or a chunk is overdue
@@ -73,22 +76,33 @@ class Workers:
         return given if given is None or isinstance(given, Workers) else cls(given)
 
 
-def most_for_workers(slots: Sequence[Slot], memory: int) -> int:
-    """Iterations of the largest chunk, as whole blocks."""
+def most_for_workers(slots: Sequence[Slot], iterations: int, memory: int) -> int:
+    """Iterations of the largest chunk of a run, as whole blocks."""
     each = sum(slot.cells.size * (8 if isinstance(slot.tag, int) else 9) for slot in slots) or 1
-    return max(1, min(LARGEST_ANSWER, memory // MOST_WAITING) // (each * CANONICAL_BLOCK)) * CANONICAL_BLOCK
+    fitting = min(LARGEST_ANSWER, memory // MOST_WAITING) // each
+    return max(1, min(fitting, iterations // FEWEST_CHUNKS) // CANONICAL_BLOCK) * CANONICAL_BLOCK
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
-    """A pool for `executor=` with `workers` processes (default: one for each processor), which begin afresh and leave Ctrl-C to the caller.
+    """A pool for `executor=` with `workers` processes (default: one for each processor). Use it in a `with` statement, or shut it down.
 
-    In a script, make it under `if __name__ == "__main__":`, as each process imports the script.
+    They begin afresh ("spawn"), leave Ctrl-C to the caller, and end when he does, however that is. In a script, make the pool under
+    `if __name__ == "__main__":`, as each process imports the script.
     """
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin_process)
 
 
-def _leave_interrupts() -> None:
+def _begin_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process of a pool whose parent was killed would wait for work forever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @define(eq=False)

@@ -588,7 +588,7 @@ class Simulation:
         if asked.chunk is not None:
             return executable, Pace.fixed(asked.chunk)
         if asked.workers is not None:
-            largest = most_for_workers(self.compiled.program.outputs, asked.memory)
+            largest = most_for_workers(self.compiled.program.outputs, asked.job.iterations, asked.memory)
         return executable, Pace.of(self._guessed_seconds, largest, engine.fewest_iterations(executable))
 
     def _crew(self, engine: Engine, executable: Executable, asked: Request, stages: Stages) -> Crew:
