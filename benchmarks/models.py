@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from hashlib import blake2b
 from io import BytesIO
@@ -13,6 +14,8 @@ from openpyxl.utils import get_column_letter
 from scipy.special import ndtri
 
 import ultramc as mc
+from ultramc.engines.base import Chunk, Executable, Job
+from ultramc.engines.on_numpy import NumPyEngine
 
 SEED = 42
 PERIODS = 120
@@ -224,3 +227,19 @@ def portfolio(rows: int = ROWS, *, unrolled: bool = False) -> Model:
         return [by_class.T, by_class.sum(axis=0)]
 
     return Model(simulation, by_hand)
+
+
+def two_cells() -> mc.Simulation:
+    book = openpyxl.Workbook()
+    book.active["A1"], book.active["B1"] = 1, "=A1*2"
+    return mc.Simulation(saved(book), inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
+
+
+class Waiting(NumPyEngine):
+    """Half a millisecond for each iteration, beside the work."""
+
+    name = "waiting"
+
+    def run(self, executable: Executable, job: Job, first: int, count: int) -> Chunk:
+        time.sleep(0.0005 * count)
+        return super().run(executable, job, first, count)

@@ -1,7 +1,8 @@
 """Finished iterations in a folder, from which a run that was killed goes on.
 
     manifest.json                 what the run is, and which parts are finished
-    part-0-40960.npy, …           iterations 0 to 40,960: NumPy arrays one after the other, the payloads of each output, then its tags
+    part-0-40960.npy, …           iterations 0 to 40,960: NumPy arrays one after the other, the payloads of each output, then its tags;
+                                  of a run with keep="summary" one part, which is the summary of all before
     lock                          held while a run is at work
 
 A part is written beside its place, synced and renamed, and only then named in the manifest, which is replaced in the same way: at
@@ -15,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 from attrs import asdict, define, evolve, field, frozen
 from numpy.typing import NDArray
 
+from ultramc import packing
 from ultramc.engines.base import Chunk
 from ultramc.errors import CheckpointError, CheckpointMismatch, InputError
 from ultramc.program import Slot
@@ -185,18 +187,19 @@ class Kept:
     def chunks(self, slots: tuple[Slot, ...]) -> Iterator[Chunk]:
         """What is finished, in order. Raises CheckpointError at a damaged part."""
         for part in self.manifest.parts:
-            yield self._read(part, slots)
+            yield Chunk(part.first, part.count, *self._read(part, partial(_read_arrays, slots)))
 
-    def _read(self, part: Part, slots: tuple[Slot, ...]) -> Chunk:
+    def state(self) -> Any:
+        """What `replace` wrote, None where it did not. Raises CheckpointError where it is damaged."""
+        return self._read(self.manifest.parts[0], packing.read) if self.manifest.parts else None
+
+    def _read(self, part: Part, read: Callable[[IO[bytes]], Any]) -> Any:
         path = self.folder / part.name
         try:
             if _digest(path) != part.sha256:
                 raise ValueError("its bytes are not those that were written")
             with path.open("rb") as stream:
-                payloads = tuple(_array(stream) for _ in slots)
-                return Chunk(
-                    part.first, part.count, payloads, tuple(None if isinstance(slot.tag, int) else _array(stream) for slot in slots)
-                )
+                return read(stream)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}; delete this file to have what follows computed again") from error
 
@@ -207,10 +210,28 @@ class Kept:
             return
         each = _bytes_per_iteration(chunk_of(self.done, 1))
         count = done - self.done if whole or not self.place.interval else self._affordable(done - self.done, each, begun)
-        with _writing(self.folder):
+        with self._writing(begun, count * each):
             self._write(chunk_of, self.done + count, max(1, LARGEST_PART // each))
+
+    def replace(self, state: Any, done: int, size: int, *, at_once: bool = False, whole: bool = False) -> None:
+        """The state of the first `done` iterations, of about `size` bytes, in place of that before, if it is time and there is some."""
+        begun = time.monotonic()
+        if done == self.done or not (at_once or begun >= self._due):
+            return
+        if whole or not self.place.interval or self._affordable(1, size, begun):
+            outdated = [self.folder / part.name for part in self.manifest.parts]
+            with self._writing(begun, size):
+                self._add(Part(0, done, ""), lambda stream: packing.write(stream, state), ())
+                for path in outdated:
+                    path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self, begun: float, size: int) -> Iterator[None]:
+        """Takes note of the time that so many bytes take."""
+        with _writing(self.folder):
+            yield
         now = time.monotonic()
-        self._bytes, self._seconds = self._bytes + count * each, self._seconds + now - begun
+        self._bytes, self._seconds = self._bytes + size, self._seconds + now - begun
         self._due = now + self.place.interval
 
     def _affordable(self, count: int, each: int, now: float) -> int:
@@ -223,13 +244,16 @@ class Kept:
     def _write(self, chunk_of: Callable[[int, int], Chunk], done: int, most: int) -> None:
         while self.done < done:
             chunk = chunk_of(self.done, min(most, done - self.done))
-            part = Part(chunk.first, chunk.count, "")
-            path = self.folder / part.name
-            write_whole(path, partial(_write_arrays, chunk))
-            manifest = evolve(self.manifest, parts=(*self.manifest.parts, evolve(part, sha256=_digest(path))))
-            _sync_folder(self.folder)
-            manifest.write(self.folder / MANIFEST)
-            self.manifest = manifest
+            self._add(Part(chunk.first, chunk.count, ""), partial(_write_arrays, chunk), self.manifest.parts)
+
+    def _add(self, part: Part, write: Callable[[IO[bytes]], object], others: tuple[Part, ...]) -> None:
+        """A part, and then a manifest that names it and those others."""
+        path = self.folder / part.name
+        write_whole(path, write)
+        manifest = evolve(self.manifest, parts=(*others, evolve(part, sha256=_digest(path))))
+        _sync_folder(self.folder)
+        manifest.write(self.folder / MANIFEST)
+        self.manifest = manifest
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
@@ -252,6 +276,12 @@ def _write_arrays(chunk: Chunk, stream: IO[bytes]) -> None:
     for array in (*chunk.payloads, *chunk.tags):
         if array is not None:
             np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _read_arrays(slots: Sequence[Slot], stream: IO[bytes]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Payloads, and then tags of those that have some."""
+    payloads = tuple(_array(stream) for _ in slots)
+    return payloads, tuple(None if isinstance(slot.tag, int) else _array(stream) for slot in slots)
 
 
 def _array(stream: IO[bytes]) -> NDArray[Any]:

@@ -12,12 +12,12 @@ A tally sees the same stretches however the run was cut, so all that it adds up 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 from numpy.typing import NDArray
 
 from ultramc import summary
@@ -109,6 +109,15 @@ class Tally:
         self.text_counts = np.zeros(self.texts, np.int64)
         self.trees = [Tree() for _ in range(self.groups)]
 
+    @classmethod
+    def restored(cls, values: Sequence[Any]) -> Tally:
+        """Of its fields, as `packing` gives them back."""
+        named = dict(zip((attribute.name for attribute in fields(cls)), values, strict=True))
+        tally = cls(named.pop("groups"), named.pop("texts"))
+        for name, value in named.items():
+            setattr(tally, name, _RESTORED.get(name, lambda given: given)(value))
+        return tally
+
     def add(self, group: int, first: int, payload: Array, tags: NDArray[np.uint8] | None) -> None:
         """A whole stretch, of one group; all but what `count` does."""
         self.iterations += len(payload)
@@ -166,6 +175,21 @@ class Tally:
             highest=self.highest,
             failure=self.failure,
         )
+
+
+def _failure(values: Sequence[Any] | None) -> Failure | None:
+    if values is None:
+        return None
+    iteration, kind, inputs = values
+    return Failure(iteration, kind, {label: tuple(cells) for label, cells in inputs.items()})
+
+
+_RESTORED: Mapping[str, Callable[[Any], Any]] = {
+    "trees": lambda trees: [Tree([(level, Moments(*moments)) for level, moments in parts]) for (parts,) in trees],
+    "extremes": lambda extremes: {position: tuple(found) for position, found in extremes.items()},
+    "bins": lambda bins: Bins(*bins),
+    "failure": _failure,
+}
 
 
 def numeric(tags: NDArray[np.uint8]) -> Valid:

@@ -34,6 +34,7 @@ POLL = 0.1  # seconds between two looks at whether the run was cancelled, or a c
 NEXT_STEPS = {
     "BrokenProcessPool": "a pool does not replace a process that died; make another, or use Dask, which goes on without it. "
     'In a script, make the pool under `if __name__ == "__main__":`',
+    "CancelledError": "it was shut down, or lost its scheduler; what is done is kept in a checkpoint=, if there is one",
     "KilledWorker": "Dask tried again and gave up: see the log of its workers; they may lack memory, which smaller chunks (chunk=) save",
 }
 
@@ -211,7 +212,8 @@ class Delegates(Crew):
     def _failure(self, error: Exception, order: Order) -> ExecutorError:
         kind = type(error).__name__
         step = NEXT_STEPS.get(kind, "see whether it is shut down, and whether its workers have ultramc and the engine")
-        return ExecutorError(f"{_described(order)}: executor {type(self._workers.executor).__name__} failed with {kind}: {error}. {step}")
+        told = f"{kind}: {error}" if str(error) else kind
+        return ExecutorError(f"{_described(order)}: executor {type(self._workers.executor).__name__} failed with {told}; {step}")
 
     def _ask_again(self, sent: Sent) -> None:
         made = sent.order.attempt + 1

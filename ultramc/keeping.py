@@ -7,7 +7,7 @@ chunks are, so that they cannot change a bit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from ultramc.validation import windows
 from ultramc.values import FIRST_ERROR
 
 if TYPE_CHECKING:
+    from ultramc.checkpoint import Kept
     from ultramc.workbook import Workbook
 
 MOST_GROUPS = 16  # of replicates, that standard errors are made of: as many as there are replicates by default
@@ -78,6 +79,14 @@ class Keeping(ABC):
         """The first iteration in which the first slot that ever failed did."""
 
     @abstractmethod
+    def save(self, kept: Kept, *, at_once: bool = False, whole: bool = False) -> None:
+        """Into a checkpoint, as `Kept.keep` does."""
+
+    @abstractmethod
+    def resume(self, kept: Kept, take: Callable[[Chunk], None]) -> None:
+        """What a checkpoint holds; chunks are given to `take`, which gives them to `receive`."""
+
+    @abstractmethod
     def columns(self) -> dict[str, AnyColumn]:
         """By label of the slot; nothing can be received any more."""
 
@@ -123,6 +132,13 @@ class Samples(Keeping):
         failed = ((tags[:, : self.done] >= FIRST_ERROR).any(axis=0) for tags in self.tags.values())
         return next((int(np.argmax(each)) for each in failed if each.any()), None)
 
+    def save(self, kept: Kept, *, at_once: bool = False, whole: bool = False) -> None:
+        kept.keep(self.window, self.done, at_once=at_once, whole=whole)
+
+    def resume(self, kept: Kept, take: Callable[[Chunk], None]) -> None:
+        for chunk in kept.chunks(self.slots):
+            take(chunk)
+
     def columns(self) -> dict[str, AnyColumn]:
         return {slot.label: self._column(slot) for slot in self.slots}
 
@@ -158,9 +174,8 @@ class Summary(Keeping):
 
     @staticmethod
     def bytes(slots: Sequence[Slot], job: Job) -> int:
-        groups = -(-job.iterations // group_length(job))
         buffered = Samples.bytes(slots, job) // job.iterations * (min(STRETCH, job.iterations) + CANONICAL_BLOCK)
-        return buffered + sum(slot.cells.size for slot in slots) * (BYTES + (groups - 1) * GROUP_BYTES) + WORKING
+        return buffered + _digest_bytes(slots, job) + WORKING
 
     def receive(self, chunk: Chunk) -> None:
         taken = 0
@@ -263,6 +278,24 @@ class Summary(Keeping):
     def first_failed(self) -> int | None:
         return self._first_failed[min(self._first_failed)] if self._first_failed else None
 
+    def save(self, kept: Kept, *, at_once: bool = False, whole: bool = False) -> None:
+        """What is digested; the stretch that is being gathered is computed again."""
+        if self._is_laid:
+            state = self._tallies, self._excluded, self._first_failed, self._windows, self._failures
+            size = _digest_bytes(self.slots, self.facts.job)
+            kept.replace(state, self._begun, size, at_once=at_once, whole=whole)
+
+    def resume(self, kept: Kept, take: Callable[[Chunk], None]) -> None:
+        state = kept.state()
+        if state is None:
+            return
+        tallies, self._excluded, self._first_failed, windows, failures = state
+        self._tallies = [[Tally.restored(tally) for tally in each] for each in tallies]
+        self._windows = list(map(_restored, windows))
+        self._failures = {iteration: _restored(chunk) for iteration, chunk in failures.items()}
+        self._begun = self.done = kept.done
+        self._is_laid = True
+
     def columns(self) -> dict[str, AnyColumn]:
         """A stretch that a run which ended early left unfinished is digested as it is."""
         if self._begun < self.done:
@@ -280,6 +313,11 @@ class Summary(Keeping):
 
 
 KINDS: dict[str, type[Keeping]] = {kind.name: kind for kind in (Samples, Summary)}
+
+
+def _digest_bytes(slots: Sequence[Slot], job: Job) -> int:
+    groups = -(-job.iterations // group_length(job))
+    return sum(slot.cells.size for slot in slots) * (BYTES + (groups - 1) * GROUP_BYTES)
 
 
 def group_length(job: Job) -> int:
@@ -300,6 +338,12 @@ def _copy(chunk: Chunk, start: int, end: int, target: Chunk, at: int) -> None:
         for one, other in zip(ours, theirs, strict=True):
             if one is not None and other is not None:
                 other[:, at : at + end - start] = one[:, start:end]
+
+
+def _restored(values: Sequence[Any]) -> Chunk:
+    """A chunk of which `packing` gave back the fields."""
+    first, count, payloads, tags = values
+    return Chunk(first, count, tuple(payloads), tuple(tags))
 
 
 def _cut(chunk: Chunk, at: int, first: int, count: int = 1) -> Chunk:

@@ -79,19 +79,22 @@ class Run:
         self.stages = stages
         self._tolerance = asked.validation.tolerance if asked.validation is not None else None
         self.kept = kept
-        self.done = 0
         self.warnings: tuple[str, ...] = ()
         self.started = time.perf_counter()
         facts = Facts(simulation.compiled.program, simulation.workbook, asked.job)
         self.keeping = KINDS[asked.keep](facts, engine.strata)
+
+    @property
+    def done(self) -> int:
+        """Iterations."""
+        return self.keeping.done
 
     def resume(self, executable: Executable) -> None:
         """Take what the checkpoint holds, after a look whether this machine computes the same. Raises CheckpointError and its children."""
         if self.kept is None:
             return
         self.kept.begin(self.engine.name)
-        for chunk in self.kept.chunks(self.simulation.compiled.program.outputs):
-            self._take(chunk)
+        self.keeping.resume(self.kept, self._take)
         count = min(self.done, COMPUTED_AGAIN)
         if count and self.keeping.window(0, count).bits != self.engine.run(executable, self.job, 0, count).bits:
             raise CheckpointMismatch(
@@ -126,7 +129,7 @@ class Run:
         """Into the checkpoint, if there is one and it is time."""
         try:
             if self.kept is not None:
-                self.kept.keep(self.keeping.window, self.done, at_once=at_once, whole=whole)
+                self.keeping.save(self.kept, at_once=at_once, whole=whole)
         except CheckpointError as error:
             error.run = self._part("failed")
             raise
@@ -140,7 +143,6 @@ class Run:
         for slot, samples, tags in _with_tags(self.keeping.slots, chunk):
             self._check_sound(slot, chunk, samples, tags)
         self.keeping.receive(chunk)
-        self.done += chunk.count
         for slot, _, tags in _with_tags(self.keeping.slots, chunk) if self.on_error == "raise" else ():
             self._refuse_errors(slot, chunk, tags)
 

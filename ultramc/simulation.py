@@ -53,7 +53,7 @@ from ultramc.program import HIDDEN, Program, Ref
 from ultramc.progress import CancelToken
 from ultramc.report import counted
 from ultramc.results import Result
-from ultramc.running import Request, Run
+from ultramc.running import Request, Run, versions
 from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed, sampling_of, strata_bytes, whole
 from ultramc.ties import tied
 from ultramc.validation import UNTESTED, Agreement, Validation, agreement
@@ -290,7 +290,7 @@ class Simulation:
     def _keep_and_carry_out(self, asked: Request, stages: Stages) -> Result:
         if asked.checkpoint is None:
             return self._carry_out(asked, stages, None)
-        with asked.checkpoint.held(identity(self, asked.job)) as kept:
+        with asked.checkpoint.held(identity(self, asked.job) | {"keep": asked.keep}) as kept:
             return self._carry_out(asked, stages, kept)
 
     def _carry_out(self, asked: Request, stages: Stages, kept: Kept | None) -> Result:
@@ -473,9 +473,8 @@ class Simulation:
         check_choice("keep", keep, tuple(KINDS))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         kept_in = Checkpoint.of(checkpoint)
-        if kept_in and keep != "samples":
-            raise InputError(f"checkpoint= with keep={keep!r}: a checkpoint keeps samples; leave out one of the two")
         stored = kept_in.stored() if kept_in else None
+        versions()  # imports what a run needs here, on the caller's thread: a child forked while another imports would wait for ever
         job = self._run_job(iterations, stored.identity["seed"] if stored and seed is None else seed, sampling)
         return Request(
             engine=None if engine == choice.AUTO else self._engine(engine),

@@ -273,6 +273,12 @@ print("ready", flush=True)
 sim.run(40_001, seed=5, engine="numpy", chunk=200, checkpoint=mc.Checkpoint(sys.argv[2], 0), interval=0,
         progress=lambda event: time.sleep(0.005))
 """
+SUMMARY_RUNS = """
+import time
+print("ready", flush=True)
+sim.run(300_001, seed=5, engine="numpy", keep="summary", chunk=4_000, checkpoint=mc.Checkpoint(sys.argv[2], 0), interval=0,
+        progress=lambda event: time.sleep(0.005))
+"""
 FULL = """
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 try:
@@ -369,7 +375,89 @@ def test_the_hash_of_a_program_is_the_same_in_another_process(sim, model):
     assert done.stdout.strip() == program_hash(sim.compiled.program)
 
 
-def test_a_summary_has_no_checkpoint(tmp_path):
-    sim = mc.Simulation(workbook({"A1": 1, "B1": "=A1*2"}), inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
-    with pytest.raises(mc.InputError, match="a checkpoint keeps samples"):
-        sim.run(1_000, seed=1, keep="summary", checkpoint=tmp_path)
+# Summaries
+
+
+LONGER = 300_001  # more than four stretches of 65,536
+
+
+def digests(result, tmp_path):
+    """All that a summary is made of, as its file holds it."""
+    result.save(tmp_path / "result.npz")
+    with np.load(tmp_path / "result.npz") as archive:
+        described = json.loads(archive["metadata"].tobytes())
+        return [described["inputs"], described["outputs"], {name: archive[name].tobytes() for name in archive.files if name != "metadata"}]
+
+
+@pytest.fixture(scope="module")
+def whole(sim, tmp_path_factory):
+    return digests(sim.run(LONGER, seed=SEED, keep="summary", engine="numpy"), tmp_path_factory.mktemp("whole"))
+
+
+class TestSummaries:
+    def stop(self, sim, folder, after, **options):
+        token = mc.CancelToken()
+        options = {"seed": SEED, "keep": "summary", "engine": "numpy", "checkpoint": every_chunk(folder), "chunk": 10_000} | options
+        with pytest.raises(mc.SimulationCancelled):
+            sim.run(LONGER, cancel=token, interval=0, progress=lambda event: token.cancel() if event.done >= after else None, **options)
+
+    @pytest.mark.parametrize("after", [60_000, 70_000, 200_000, 290_000])
+    def test_go_on_with_the_same_bits(self, sim, folder, whole, tmp_path, after):
+        self.stop(sim, folder, after)
+        parts = [path.name for path in folder.glob("part-*")]
+        assert parts == ([f"part-0-{mc.Checkpoint(folder).stored().done}.npy"] if after > 65_536 + 10_000 else parts[:1])
+        assert digests(sim.run(LONGER, keep="summary", engine="numpy", checkpoint=folder), tmp_path) == whole
+
+    @pytest.mark.parametrize("sampling", ["antithetic", "latin_hypercube", "sobol", mc.LatinHypercube(replicates=1)])
+    def test_of_every_sampling(self, sim, folder, tmp_path, sampling):
+        options = {"keep": "summary", "sampling": sampling, "engine": "numpy"}
+        self.stop(sim, folder, 150_000, sampling=sampling)
+        resumed = digests(sim.run(LONGER, checkpoint=folder, **options), tmp_path)
+        assert resumed == digests(sim.run(LONGER, seed=SEED, **options), tmp_path)
+
+    def test_a_finished_one_gives_its_result_at_once(self, sim, folder, whole, tmp_path):
+        class Counted(NumPyEngine):
+            executed = 0
+
+            def run(self, executable, job, first, count):
+                self.executed += count
+                return super().run(executable, job, first, count)
+
+        engine = Counted()
+        for _ in range(2):
+            result = sim.run(LONGER, seed=SEED, keep="summary", engine=engine, validate=False, checkpoint=folder)
+        assert digests(result, tmp_path) == whole
+        assert engine.executed == LONGER + 64
+
+    def test_samples_and_summaries_do_not_go_on_from_each_other(self, sim, folder):
+        self.stop(sim, folder, 100_000)
+        with pytest.raises(mc.CheckpointMismatch, match="keep was 'summary', is 'samples'"):
+            sim.run(LONGER, engine="numpy", checkpoint=folder)
+
+    def test_a_damaged_one_is_noticed(self, sim, folder):
+        self.stop(sim, folder, 100_000)
+        (part,) = folder.glob("part-*")
+        part.write_bytes(part.read_bytes()[:-1])
+        with pytest.raises(mc.CheckpointError, match="is damaged: its bytes are not those that were written"):
+            sim.run(LONGER, keep="summary", engine="numpy", checkpoint=folder)
+        part.unlink()
+        assert sim.run(LONGER, keep="summary", engine="numpy", checkpoint=folder).iterations == LONGER
+
+    def test_on_an_engine_whose_strata_are_looked_at(self, sim, folder, whole, tmp_path):
+        class Stratified(NumPyEngine):
+            strata = 5
+
+        self.stop(sim, folder, 200_000, engine=Stratified())
+        assert digests(sim.run(LONGER, keep="summary", engine=Stratified(), checkpoint=folder), tmp_path) == whole
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    def test_killed_again_and_again(self, model, folder, whole, tmp_path):
+        chance, done = random.Random(2), [0]
+        for _ in range(8):
+            with started(SUMMARY_RUNS, model, folder) as process:
+                process.stdout.readline()
+                time.sleep(chance.uniform(0.1, 0.6))
+                process.kill()
+            done.append(done_in(folder))
+        assert done == sorted(done) and done[-1] > 65_536
+        assert digests(simulation().run(LONGER, keep="summary", engine="numpy", checkpoint=folder), tmp_path) == whole
