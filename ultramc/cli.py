@@ -11,12 +11,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultramc.errors import InputError, NoOutputs, SimulationCancelled, UltramcError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ultramc.dialects.base import Settings
 
 DONE, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
@@ -87,6 +90,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--on-error", choices=("exclude", "raise"), default="exclude")
     parser.add_argument("--keep", choices=("samples", "summary"), default="samples", help="summary: any number of iterations, no samples")
+    parser.add_argument("--checkpoint", metavar="FOLDER", help="keep finished iterations there, from which the same command goes on")
+    parser.add_argument("--processes", type=int, metavar="N", help="compute in so many processes")
     parser.add_argument("--memory-limit", metavar="SIZE", help="such as 2GB")
     parser.add_argument("--json", metavar="FILE", help="write statistics as JSON; - for standard output")
     parser.add_argument("--samples", metavar="FILE.parquet", help="write all samples; FILE.csv as text")
@@ -146,17 +151,20 @@ def _run(options: argparse.Namespace) -> int:
     if options.samples and options.keep == "summary":
         raise InputError("--samples writes what --keep summary does not keep; leave one of them out")
     simulation = Simulation(options.model, inputs=_inputs(options), outputs=options.output or None, dialect=options.dialect)
-    result = simulation.run(
-        options.iterations,
-        engine=options.engine,
-        seed=options.seed,
-        sampling=options.sampling,
-        check=options.check,
-        on_error=options.on_error,
-        keep=options.keep,
-        progress=not options.quiet and sys.stderr.isatty(),
-        memory_limit=options.memory_limit,
-    )
+    with _pool(options.processes) as executor:
+        result = simulation.run(
+            options.iterations,
+            engine=options.engine,
+            seed=options.seed,
+            sampling=options.sampling,
+            check=options.check,
+            on_error=options.on_error,
+            keep=options.keep,
+            progress=not options.quiet and sys.stderr.isatty(),
+            memory_limit=options.memory_limit,
+            checkpoint=options.checkpoint,
+            executor=executor,
+        )
     if options.samples:
         write = result.to_csv if options.samples.lower().endswith(".csv") else result.to_parquet
         write(options.samples)
@@ -166,6 +174,13 @@ def _run(options: argparse.Namespace) -> int:
         print(result)
         print(f"dialect: {simulation.graph.dialect.name}{_stored(simulation.settings)}")
     return DONE
+
+
+def _pool(processes: int | None) -> AbstractContextManager[Executor | None]:
+    from ultramc.arguments import at_least_one
+    from ultramc.executors import process_pool
+
+    return nullcontext() if processes is None else process_pool(at_least_one("--processes", processes))
 
 
 def _bench_options(parser: argparse.ArgumentParser) -> None:

@@ -314,6 +314,29 @@ def test_a_host_that_configures_logging_sees_the_run(model):
     assert "run completed" in last
 
 
+@pytest.mark.parametrize(
+    "command", [["-m", "ultramc"], [os.path.join(os.path.dirname(sys.executable), "ultramc")]], ids=["module", "script"]
+)
+def test_processes_and_a_checkpoint(model, tmp_path, command):
+    """Each process of a pool imports what was started; a second run takes all from the folder."""
+    arguments = ["run", model, "-n", "20000", "-i", PRICE, "-o", "total", "--seed", "5", "--engine", "numpy", "--json", "-"]
+    wanted = _stated(command, *arguments)
+    for _ in range(2):
+        assert _stated(command, *arguments, "--processes", "2", "--checkpoint", "kept") == wanted
+    manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
+    assert manifest["attempt"] == 2 and sum(part["count"] for part in manifest["parts"]) == 20_000
+
+
+def _stated(command, *arguments):
+    done = subprocess.run([sys.executable, *command, *arguments], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["outputs"]
+
+
+def test_no_processes_are_refused(model, capsys):
+    code, _, said = ended(capsys, "run", model, "-n", 10, "-i", PRICE, "-o", "total", "--processes", 0)
+    assert code == 2 and "--processes=0: a whole number of at least 1" in said
+
+
 def test_keep_summary(model, capsys, tmp_path):
     arguments = ("run", model, "-n", 2_000, "-o", "total", "-i", PRICE, "--seed", 1, "--check", "off", "--quiet")
     written = []
