@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from ultramc.engines.on_native import NativeEngine, target
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.program import Builder
 from ultramc.sampling import Site
+from ultramc.testing import Recorder, assert_progress_contract
 
 SEED = 7
 
@@ -216,7 +219,7 @@ def test_sanitizers_find_what_is_planted(fault):
 def test_a_source_is_compiled_once(monkeypatch):
     program = cash_flow().simulation.compiled.program
     NativeEngine().compile(program)
-    monkeypatch.setattr(on_native, "_compile", lambda text, path, flags: pytest.fail("compiled again"))
+    monkeypatch.setattr(on_native, "_compile", lambda *_: pytest.fail("compiled again"))
     NativeEngine().compile(program)
 
 
@@ -243,6 +246,52 @@ def test_the_cache_does_not_grow_without_end(tmp_path, monkeypatch):
 def test_what_the_compiler_says_is_passed_on():
     with pytest.raises(mc.EngineError, match=r"(?s)failed with status 1: .*nonsense"):
         on_native.compiled("nonsense")
+
+
+def is_running(process):
+    """One that ended has no command, whether or not somebody asked for its status."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="there are no groups of processes here")
+def test_a_compilation_is_cancelled_with_all_its_processes(tmp_path, monkeypatch):
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {tmp_path}/child\nsleep 60\n")
+    compiler.chmod(0o700)
+    on_native._fingerprint()
+    monkeypatch.setattr(on_native, "_command", lambda: [str(compiler)])
+    token, seen = mc.CancelToken(), Recorder()
+
+    def cancel(event):
+        if event.phase == "compile" and (tmp_path / "child").exists():
+            token.cancel("too long")
+
+    sim = mc.Simulation(workbook({"A1": 1, "B1": "=A1*2+EXP(A1)"}), inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    begun = time.monotonic()
+    with pytest.raises(mc.SimulationCancelled, match="cancelled during compile, before any iteration: too long"):
+        sim.run(10, seed=1, engine="native", progress=[seen, cancel], cancel=token, heartbeat=0.1)
+    assert time.monotonic() - begun < 30
+    assert_progress_contract(seen, heartbeat=0.1)
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def test_a_compiler_that_never_ends(tmp_path, monkeypatch):
+    compiler = tmp_path / "compiler"
+    compiler.write_text("#!/bin/sh\nsleep 60\n")
+    compiler.chmod(0o700)
+    on_native._fingerprint()
+    monkeypatch.setattr(on_native, "_command", lambda: [str(compiler)])
+    monkeypatch.setattr(on_native, "SECONDS", 0.3)
+    with pytest.raises(mc.EngineError, match=r"the compiler was not done after 0.3 seconds"):
+        on_native.compiled("int never;")
 
 
 def test_without_a_compiler_it_says_what_to_install(monkeypatch):

@@ -10,11 +10,12 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, Steps, ignored
 from ultramc.engines.cache import cache_folder, forget_oldest, is_kept
 from ultramc.engines.cstyle import OPS as RENDERED
 from ultramc.engines.cstyle import Source, Target, render
@@ -55,6 +56,7 @@ CACHE = 2**19  # bytes of scratch of one thread that still count as near
 LARGEST_CHUNK = 8  # canonical blocks
 MOST_MEMORY = 64 * 2**20  # bytes of what goes in and out of one call
 SECONDS = 600  # that a compiler may take
+POLL = 0.1  # seconds between two looks at whether the run was cancelled
 
 
 _ARGUMENTS = "const double *K, const uint64_t *W, const double *D, double *S, double *O, int64_t n, uint64_t first"
@@ -132,10 +134,15 @@ class NativeEngine(Engine):
         return Availability(True)
 
     def compile(self, program: Program) -> Plan:
+        return self.compile_in_steps(program, ignored)
+
+    def compile_in_steps(self, program: Program, told: Steps) -> Plan:
+        """One step; `told` is called all the while, and where it raises the compiler is stopped."""
         self.refuse_unsupported(program)
         program.check_legal()
         source = self._rendered(program)
-        return Plan(program, source, compiled(source.text, LESS_OPTIMISED if source.heaviest > HEAVY else OPTIMISED), _iterations(source))
+        library = compiled(source.text, LESS_OPTIMISED if source.heaviest > HEAVY else OPTIMISED, told)
+        return Plan(program, source, library, _iterations(source))
 
     def _rendered(self, program: Program) -> Source:
         """With as many lanes as keep scratch in the cache."""
@@ -217,26 +224,47 @@ def _command() -> Sequence[str]:
     return command
 
 
-def compiled(text: str, flags: Sequence[str] = OPTIMISED) -> ctypes.CDLL:
+def compiled(text: str, flags: Sequence[str] = OPTIMISED, told: Steps = ignored) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
     key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
     path = cache_folder("native") / f"{key}.so"
     if not is_kept(path):
-        _compile(text, path, flags)
+        _compile(text, path, flags, told)
         forget_oldest(path.parent)
     library = ctypes.CDLL(str(path))
     library.run.argtypes, library.run.restype = [*[ctypes.c_void_p] * 5, ctypes.c_long, ctypes.c_uint64], None
     return library
 
 
-def _compile(text: str, path: Path, flags: Sequence[str]) -> None:
+def _compile(text: str, path: Path, flags: Sequence[str], told: Steps) -> None:
     """Beside its place first, then renamed, so that nobody loads half a library."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         source, library = Path(folder, "program.c"), Path(folder, "program.so")
         source.write_text(text, encoding="utf-8")
         command = [*_command(), *flags, *FLAGS, f"-I{HEADS[0].parent}", "-o", str(library), str(source), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-        if done.returncode:
-            raise EngineError(f"engine 'native': {command[0]} failed with status {done.returncode}: {done.stderr[:2000]}")
+        _carry_out(command, folder, told)
         library.chmod(0o500)
         os.replace(library, path)
+
+
+def _carry_out(command: Sequence[str], folder: str, told: Steps) -> None:
+    """In a session of its own, so that Ctrl-C is ours, and that all the processes of a compiler can be stopped."""
+    begin = partial(subprocess.Popen[str], env={**os.environ, "TMPDIR": folder}, start_new_session=True, text=True, errors="replace")
+    with begin(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            said = _said(process, told)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+            raise
+    if process.returncode:
+        raise EngineError(f"engine 'native': {command[0]} failed with status {process.returncode}: {said[:2000]}")
+
+
+def _said(process: subprocess.Popen[str], told: Steps) -> str:
+    """What a compiler complains of, once it has ended."""
+    for _ in range(int(SECONDS / POLL)):
+        try:
+            return process.communicate(timeout=POLL)[1]
+        except subprocess.TimeoutExpired:
+            told(0, 1)
+    raise EngineError(f"engine 'native': the compiler was not done after {SECONDS} seconds; engine='numpy' needs none")
