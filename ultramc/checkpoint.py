@@ -27,7 +27,7 @@ from attrs import asdict, define, evolve, field, frozen
 from numpy.typing import NDArray
 
 from ultramc import packing
-from ultramc.engines.base import Chunk
+from ultramc.engines.base import Chunk, Engine
 from ultramc.errors import CheckpointError, CheckpointMismatch, InputError
 from ultramc.program import Slot
 from ultramc.storage import write_whole
@@ -44,6 +44,7 @@ MOMENT = 0.05  # seconds of writing that any run may take
 HINTS = {
     "program": "its formulas, constants or laws differ; NOW() and TODAY() are constants too, which now= sets",
     "fingerprint": "other libraries or another processor may give other bits",
+    "engine_fingerprint": "another compiler or device may give other bits",
 }
 
 
@@ -163,10 +164,11 @@ class Kept:
     def done(self) -> int:
         return self.manifest.done
 
-    def begin(self, engine: str) -> None:
+    def begin(self, engine: Engine) -> None:
         """Another attempt, with this engine. What was never finished goes."""
-        self.refuse_other({"engine": engine})
-        self.manifest = evolve(self.manifest, identity={**self.manifest.identity, "engine": engine}, attempt=self.manifest.attempt + 1)
+        identity = {"engine": engine.name, "engine_fingerprint": dict(engine.fingerprint())}
+        self.refuse_other(identity)
+        self.manifest = evolve(self.manifest, identity={**self.manifest.identity, **identity}, attempt=self.manifest.attempt + 1)
         with _writing(self.folder):
             self.manifest.write(self.folder / MANIFEST)
             finished = {MANIFEST, LOCK, *(part.name for part in self.manifest.parts)}

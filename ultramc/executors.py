@@ -12,7 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing import get_context, parent_process
+from secrets import token_hex
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -23,18 +25,18 @@ from ultramc.errors import ExecutorError, InputError
 from ultramc.listening import seconds
 from ultramc.logs import log
 from ultramc.program import Slot
-from ultramc.worker import Answer, Commission, Order, Voucher, carry_out
+from ultramc.worker import Answer, Commission, Order, Voucher, carry_out, forget
 
 LARGEST_ANSWER = 2**25  # bytes of the samples of a chunk: what is pickled at once, and waits for those before it
 FEWEST_CHUNKS = 32  # of a run, so that many workers have their part of a short one, and end together
-MOST_WAITING = 64  # answers that may wait for one before them, each with its part of the memory
+MOST_WAITING = 64  # answers of the largest chunks that memory has room for
 REMEMBERED = 256  # answers, by whose workers it is told how many there are
 POLL = 0.1  # seconds between two looks at whether the run was cancelled, or a chunk is overdue
 
 NEXT_STEPS = {
-    "BrokenProcessPool": "a pool does not replace a process that died; make another, or use Dask, which goes on without it. "
+    "BrokenExecutor": "a pool does not replace a process that died; make another, or use Dask, which goes on without it. "
     'In a script, make the pool under `if __name__ == "__main__":`',
-    "CancelledError": "it was shut down, or lost its scheduler; what is done is kept in a checkpoint=, if there is one",
+    "CancelledError": "somebody cancelled it or shut it down, or it lost its scheduler; a checkpoint= keeps what is done",
     "KilledWorker": "Dask tried again and gave up: see the log of its workers; they may lack memory, which smaller chunks (chunk=) save",
 }
 
@@ -77,11 +79,14 @@ class Workers:
         return given if given is None or isinstance(given, Workers) else cls(given)
 
 
-def most_for_workers(slots: Sequence[Slot], iterations: int, memory: int) -> int:
-    """Iterations of the largest chunk of a run, as whole blocks."""
-    each = sum(slot.cells.size * (8 if isinstance(slot.tag, int) else 9) for slot in slots) or 1
-    fitting = min(LARGEST_ANSWER, memory // MOST_WAITING) // each
-    return max(1, min(fitting, iterations // FEWEST_CHUNKS) // CANONICAL_BLOCK) * CANONICAL_BLOCK
+def most_for_workers(slots: Sequence[Slot], iterations: int, memory: int, fewest: int) -> int:
+    """Iterations of the largest chunk of a run, as whole blocks. `fewest`: fewer take as long on its engine."""
+    fitting = min(LARGEST_ANSWER, memory // MOST_WAITING) // _bytes_per_iteration(slots)
+    return max(1, min(fitting, iterations // FEWEST_CHUNKS) // CANONICAL_BLOCK, fewest // CANONICAL_BLOCK) * CANONICAL_BLOCK
+
+
+def _bytes_per_iteration(slots: Sequence[Slot]) -> int:
+    return sum(slot.cells.size * (8 if isinstance(slot.tag, int) else 9) for slot in slots) or 1
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
@@ -108,18 +113,21 @@ def _end_with_parent() -> None:
 
 @define(eq=False)
 class Sent:
-    """A chunk that workers are at: several of them, where the first was overdue."""
+    """A chunk that workers are at: several of them, where the first was overdue. What went wrong is raised in its turn."""
 
     order: Order
     futures: list[Future[Answer]] = field(factory=list)
     since: float = 0.0
     answer: Answer | None = None
+    error: Exception | None = None
     is_given_up: bool = False
 
     def done(self) -> bool:
-        return self.answer is not None or self.is_given_up
+        return self.answer is not None or self.error is not None or self.is_given_up
 
     def result(self) -> tuple[Chunk, float] | None:
+        if self.error is not None:
+            raise self.error
         if self.answer is None or self.answer.chunk is None:
             return None
         return self.answer.chunk, self.answer.seconds
@@ -130,42 +138,61 @@ class Sent:
 
 
 class Delegates(Crew):
-    """The workers of an executor, for one run. Each is believed once its voucher is `expected`.
+    """The workers of an executor, for one run. Each is believed whose voucher is `expected`.
 
     Raises ExecutorError where the executor fails, and what a worker raised, with a note where that was.
     """
 
     def __init__(self, workers: Workers, commission: Commission, expected: Voucher, stop: Callable[[], bool]) -> None:
         self._workers = workers
+        self._key = token_hex(16)
         self._parcel = commission.packed()
+        self._memory = commission.memory
+        self._each = _bytes_per_iteration(commission.program.outputs)
+        self._believed = {expected: ""}  # vouchers, and what is different about them
         self._expected = expected
         self._stop = stop
-        self._known: set[str] = set()
         self._recent: deque[str] = deque(maxlen=REMEMBERED)
-        self._different: dict[str, str] = {}  # what is, and the first worker where it is
 
     def __exit__(self, *failure: object) -> None:
-        log.info("executor used", executor=type(self._workers.executor).__name__, workers=len(self._known))
+        forget(self._key)
+        log.info("executor used", executor=type(self._workers.executor).__name__, workers=len(set(self._recent)))
 
     def warnings(self) -> tuple[str, ...]:
-        return tuple(f"worker {worker} took part although {told}" for told, worker in self._different.items())
+        return tuple(filter(None, self._believed.values()))
 
     def meet(self) -> None:
         """Wait for the first worker, and look at its voucher; or until the run is stopped."""
-        sent = Sent(Order(self._parcel.key, parcel=self._parcel.content))
-        self._send(sent)
-        while not sent.done():
-            self.wait([sent])
+        sent = self._sent(Order(self._key, parcel=self._parcel))
+        try:
+            while not sent.done():
+                self.wait([sent])
+            sent.result()
+        finally:
+            sent.cancel()
 
     def has_room(self, under_way: Sequence[Any]) -> bool:
-        """As many again as there are workers wait, so that none is idle; and as many may have come too early."""
+        """As many again as there are workers wait, so that none is idle; and as many may have come too early, if there is memory."""
         room = 2 * len(set(self._recent)) + 2
-        return len(under_way) < 2 * room and sum(not sent.done() for sent in under_way) < room
+        fits = self._each * sum(sent.order.count for sent in under_way) < self._memory
+        waits = len(under_way) < 2 * room and sum(not sent.done() for sent in under_way) < room and fits
+        return not under_way or (waits and not any(sent.error for sent in under_way))
 
     def begin(self, first: int, count: int) -> Sent:
-        sent = Sent(Order(self._parcel.key, first, count))
-        self._send(sent)
+        return self._sent(Order(self._key, first, count))
+
+    def _sent(self, order: Order) -> Sent:
+        sent = Sent(order, is_given_up=self._stop())
+        if not sent.is_given_up:
+            self._try(sent, self._send)
+            self._look_after(sent)  # an executor may do it at once
         return sent
+
+    def _try(self, sent: Sent, step: Callable[[Sent], None]) -> None:
+        try:
+            step(sent)
+        except Exception as error:
+            sent.error = error
 
     def wait(self, under_way: Sequence[Any]) -> None:
         waiting = [sent for sent in under_way if not sent.done()]
@@ -175,32 +202,36 @@ class Delegates(Crew):
 
     def _look_after(self, sent: Sent) -> None:
         for future in [future for future in sent.futures if future.done()]:
-            sent.futures.remove(future)
-            self._take(sent, self._answer(future, sent.order))
+            if not sent.done():
+                sent.futures.remove(future)
+                self._try(sent, partial(self._take, future))
         if not sent.done() and self._stop():
             sent.is_given_up = True
         elif not sent.done() and time.monotonic() > sent.since + self._workers.timeout:
-            self._ask_again(sent)
+            self._try(sent, self._ask_again)
         if sent.done():
             sent.cancel()
 
-    def _take(self, sent: Sent, answer: Answer) -> None:
+    def _take(self, future: Future[Answer], sent: Sent) -> None:
+        try:
+            answer = future.result()
+        except BaseException as error:  # whatever it is, it is not the caller's Ctrl-C: that comes to the caller's thread
+            failure = self._failure(error, sent.order)
+            if not sent.futures:
+                raise failure from error
+            log.warning("chunk lost, asked for already", reason=str(failure))
+            return
         if answer.error is not None:
+            answer.error.add_note(answer.note)
             raise answer.error
         if answer.voucher is None:
-            sent.order = evolve(sent.order, parcel=self._parcel.content)
+            sent.order = evolve(sent.order, parcel=self._parcel)
             self._send(sent)
             return
+        self._believe(answer.worker, answer.voucher)
+        self._refuse_another(sent.order, answer)
         self._recent.append(answer.worker)
-        if answer.worker not in self._known:
-            self._believe(answer.worker, answer.voucher)
         sent.answer = answer
-
-    def _answer(self, future: Future[Answer], order: Order) -> Answer:
-        try:
-            return future.result()
-        except Exception as error:
-            raise self._failure(error, order) from error
 
     def _send(self, sent: Sent) -> None:
         try:
@@ -209,44 +240,53 @@ class Delegates(Crew):
             raise self._failure(error, sent.order) from error
         sent.since = time.monotonic()
 
-    def _failure(self, error: Exception, order: Order) -> ExecutorError:
+    def _failure(self, error: BaseException, order: Order) -> ExecutorError:
         kind = type(error).__name__
-        step = NEXT_STEPS.get(kind, "see whether it is shut down, and whether its workers have ultramc and the engine")
         told = f"{kind}: {error}" if str(error) else kind
-        return ExecutorError(f"{_described(order)}: executor {type(self._workers.executor).__name__} failed with {told}; {step}")
+        return ExecutorError(
+            f"{_described(order)}: executor {type(self._workers.executor).__name__} failed with {told}; {_next_step(error)}"
+        )
 
     def _ask_again(self, sent: Sent) -> None:
         made = sent.order.attempt + 1
         if made >= self._workers.attempts:
+            itself = "" if sent.order.count else ", and whether one of them started this run, which then waits for itself"
             raise ExecutorError(
                 f"{_described(sent.order)}: asked for {made} times, no answer for {self._workers.timeout:g} seconds each time. "
-                "See whether the workers are alive and idle; allow more with executor=ultramc.Workers(…, timeout=seconds)"
+                f"See whether the workers are alive and idle{itself}; allow more with executor=ultramc.Workers(…, timeout=seconds)"
             )
         log.warning("chunk overdue, asked for again", first=sent.order.first, count=sent.order.count, attempt=made + 1)
         sent.order = evolve(sent.order, attempt=made)
         self._send(sent)
 
     def _believe(self, worker: str, voucher: Voucher) -> None:
+        if voucher in self._believed:
+            return
         told = _difference(self._expected, voucher)
-        if told and not self._workers.allow_different:
+        if not self._workers.allow_different:
             raise ExecutorError(
                 f"worker {worker} is not like the machine that asks: {told}. Make them the same, "
                 "or allow other last bits with executor=ultramc.Workers(…, allow_different=True)"
             )
-        if told:
-            self._different.setdefault(told, worker)
-            log.warning("different worker", worker=worker, difference=told)
-        self._known.add(worker)
+        self._believed[voucher] = f"worker {worker} took part although {told}"
+        log.warning("different worker", worker=worker, difference=told)
+
+    def _refuse_another(self, order: Order, answer: Answer) -> None:
+        got = (order.first, 0) if answer.chunk is None else (answer.chunk.first, answer.chunk.count)
+        if got != (order.first, order.count):
+            raise ExecutorError(f"{_described(order)}: worker {answer.worker} answered with {got[1]:,} iterations from {got[0]:,} on")
+
+
+def _next_step(error: BaseException) -> str:
+    steps = (step for kind, step in NEXT_STEPS.items() if kind in {each.__name__ for each in type(error).__mro__})
+    return next(steps, "see whether it is shut down, and whether its workers have ultramc and the engine")
 
 
 def _difference(here: Voucher, there: Voucher) -> str:
-    """Empty where there is none."""
-    names = sorted({*here.fingerprint, *there.fingerprint})
-    pairs = [(name, here.fingerprint.get(name), there.fingerprint.get(name)) for name in names]
+    ours, theirs = dict(here.fingerprint), dict(there.fingerprint)
+    pairs = [(name, ours.get(name), theirs.get(name)) for name in sorted({*ours, *theirs})]
     differing = [f"{name} is {one!r} here and {other!r} there" for name, one, other in pairs if one != other]
-    if not differing and here.bits != there.bits:
-        return "with the same libraries it gives other bits for the first iterations"
-    return ", ".join(differing)
+    return ", ".join(differing) or "with the same libraries it gives other bits for the first iterations"
 
 
 def _described(order: Order) -> str:

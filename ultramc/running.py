@@ -79,7 +79,7 @@ class Run:
         self.stages = stages
         self._tolerance = asked.validation.tolerance if asked.validation is not None else None
         self.kept = kept
-        self.warnings: tuple[str, ...] = ()
+        self.crew: Crew | None = None
         self.started = time.perf_counter()
         facts = Facts(simulation.compiled.program, simulation.workbook, asked.job)
         self.keeping = KINDS[asked.keep](facts, engine.strata)
@@ -93,7 +93,7 @@ class Run:
         """Take what the checkpoint holds, after a look whether this machine computes the same. Raises CheckpointError and its children."""
         if self.kept is None:
             return
-        self.kept.begin(self.engine.name)
+        self.kept.begin(self.engine)
         self.keeping.resume(self.kept, self._take)
         count = min(self.done, COMPUTED_AGAIN)
         if count and self.keeping.window(0, count).bits != self.engine.run(executable, self.job, 0, count).bits:
@@ -104,6 +104,7 @@ class Run:
 
     def execute(self, crew: Crew, pace: Pace) -> None:
         """Raises SimulationCancelled with what is done, and RunError where iterations are missing."""
+        self.crew = crew
         try:
             with crew:
                 execute(crew, self.job.iterations, pace, self._keep, self.done)
@@ -114,7 +115,6 @@ class Run:
             self._save(at_once=True, whole=True)
             error.run = self._part("failed") if self.done else None
             raise
-        self.warnings = crew.warnings()
         self._save(at_once=True, whole=self.done < self.job.iterations)
         if self.stages.token.cancelled:
             raise self._cancelled(SimulationCancelled)
@@ -208,7 +208,7 @@ class Run:
             workbook_sha256=simulation.workbook.sha256,
             outputs={label: Output(columns[label], inputs) for label in simulation.outputs},
             inputs=inputs,
-            warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job), *self.warnings),
+            warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job), *(self.crew.warnings() if self.crew else ())),
             check=self.checked,
             validation=self.validated,
             versions=dict(versions()),

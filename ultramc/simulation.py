@@ -58,7 +58,7 @@ from ultramc.sampling import ITERATIONS, RANDOM, Sampling, check_seed, new_seed,
 from ultramc.ties import tied
 from ultramc.validation import UNTESTED, Agreement, Validation, agreement
 from ultramc.workbook import Workbook
-from ultramc.worker import Commission, Voucher
+from ultramc.worker import Commission, Voucher, probed
 
 if TYPE_CHECKING:
     from ultramc.asynchronous import EventStream
@@ -305,9 +305,9 @@ class Simulation:
         with stages.stage("validate"):
             engine, agreed = self._validated(preferred, job, asked.validation, asked.on_invalid)
             executable, pace = self._fitted(engine, asked)
-            crew = self._crew(engine, executable, asked, stages)
             run = Run(self, engine, reason, asked, checked, str(agreed), stages, kept)
             run.resume(executable)
+            crew = self._crew(engine, executable, asked, stages, job.iterations - run.done)
         with stages.stage("sample", job.iterations):
             run.execute(crew, pace)
         with stages.stage("summarise"):
@@ -473,6 +473,9 @@ class Simulation:
         check_choice("keep", keep, tuple(KINDS))
         check_choice("on_invalid", on_invalid, ("raise", "numpy"))
         kept_in = Checkpoint.of(checkpoint)
+        workers = Workers.of(executor)
+        if kept_in and workers and workers.allow_different:
+            raise InputError("checkpoint= with workers that may be different: a checkpoint promises the same bits; leave out one")
         stored = kept_in.stored() if kept_in else None
         versions()  # imports what a run needs here, on the caller's thread: a child forked while another imports would wait for ever
         job = self._run_job(iterations, stored.identity["seed"] if stored and seed is None else seed, sampling)
@@ -487,7 +490,7 @@ class Simulation:
             chunk=None if chunk is None else min(at_least_one("chunk", chunk), job.iterations),
             memory=self._memory(job, keep, memory_limit),
             checkpoint=kept_in,
-            workers=Workers.of(executor),
+            workers=workers,
         )
 
     def _memory(self, job: Job, keep: str, limit: int | str | None) -> int:
@@ -586,20 +589,22 @@ class Simulation:
         executable, largest = fitted(engine, self.executable(engine), asked.memory)
         if asked.chunk is not None:
             return executable, Pace.fixed(asked.chunk)
+        fewest = engine.fewest_iterations(executable)
         if asked.workers is not None:
-            largest = most_for_workers(self.compiled.program.outputs, asked.job.iterations, asked.memory)
-        return executable, Pace.of(self._guessed_seconds, largest, engine.fewest_iterations(executable))
+            largest = most_for_workers(self.compiled.program.outputs, asked.job.iterations, asked.memory, fewest)
+        return executable, Pace.of(self._guessed_seconds, largest, fewest)
 
-    def _crew(self, engine: Engine, executable: Executable, asked: Request, stages: Stages) -> Crew:
-        """Of an executor, once one of its workers has shown what it is."""
+    def _crew(self, engine: Engine, executable: Executable, asked: Request, stages: Stages, left: int) -> Crew:
+        """For the iterations that are left: of an executor, once one of its workers has shown what it is."""
 
         def stop() -> bool:
             return stages.token.cancelled
 
-        if asked.workers is None:
+        if asked.workers is None or not left:
             return Threads(engine, executable, asked.job, stop)
-        commission = Commission(self.compiled.program, engine, asked.job, asked.memory)
-        crew = Delegates(asked.workers, commission, Voucher.of(engine, executable, asked.job), stop)
+        count = probed(self._guessed_seconds, asked.job.iterations)
+        commission = Commission(self.compiled.program, engine, asked.job, asked.memory, count)
+        crew = Delegates(asked.workers, commission, Voucher.of(engine, executable, asked.job, count), stop)
         crew.meet()
         return crew
 

@@ -78,3 +78,17 @@ class Different(NumPyEngine):
         if os.getpid() != self.home:
             chunk.payloads[0][:] *= 1 + 2**-52
         return chunk
+
+
+class DifferentAndDying(Once):
+    """Different, and then dead."""
+
+    def __init__(self, deed, at, home=None):
+        super().__init__(deed, at)
+        self.home = home or os.getpid()
+
+    def run(self, executable, job, first, count):
+        chunk = super().run(executable, job, first, count)
+        if os.getpid() != self.home:
+            chunk.payloads[0][:] *= 1 + 2**-52
+        return chunk

@@ -15,7 +15,8 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from misbehaving import Different, Once, Slow
+from attrs import evolve
+from misbehaving import Different, DifferentAndDying, Once, Slow
 from workbooks import workbook
 
 import ultramc as mc
@@ -24,6 +25,7 @@ from ultramc.engines import registry
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import ExecutorError
 from ultramc.testing import Recorder, assert_progress_contract
+from ultramc.worker import Order
 
 MODEL = {"A1": 100, "A2": 0.05, "B1": "=A1*(1+A2)^2", "B2": "=IF(A1>150,1/0,B1+1)"}
 INPUTS = {"A1": mc.Uniform(50, 160), "A2": mc.Uniform(0, 0.1)}
@@ -227,8 +229,9 @@ class TestOnEveryExecutor:
         assert any(note.startswith("on worker ") and "misbehaving.py" in note for note in caught.value.__notes__)
 
     def test_an_error_that_cannot_be_pickled(self, sim, executor):
-        with pytest.raises(RuntimeError, match="Unpicklable: cannot travel"):
+        with pytest.raises(RuntimeError, match="Unpicklable: cannot travel") as caught:
             run(sim, executor, engine=Once("fail unpicklably", AT))
+        assert "misbehaving.py" in caught.value.__notes__[0]
 
     def test_cancelling_before_the_first_worker_is_there(self, sim, executor):
         token = mc.CancelToken()
@@ -356,8 +359,228 @@ class TestOrders:
         assert sum("asked for again" in record.message for record in caplog.records) == 2
 
     def test_a_late_one_may_still_be_the_first(self, sim, expected):
-        with Forgetful(2, late=0.5) as forgetful:
-            assert bits(run(sim, mc.Workers(forgetful, timeout=0.3))) == expected["numpy"]
+        """The second never comes, and a third is not asked for."""
+
+        class Later(Recording):
+            def submit(self, function, order):
+                if not order.first <= AT < order.first + order.count:
+                    return super().submit(function, order)
+                return Future() if order.attempt else super().submit(lambda each: (time.sleep(0.6), function(each))[1], order)
+
+        with Later() as later:
+            assert bits(run(sim, mc.Workers(later, timeout=0.4, attempts=2))) == expected["numpy"]
+
+    def test_of_two_answers_the_second_may_be_an_error(self, sim, expected):
+        class Failing(Recording):
+            """The first two orders for AT end together, well and badly."""
+
+            def submit(self, function, order):
+                future = super().submit(function, order)
+                if not order.first <= AT < order.first + order.count:
+                    return future
+                answer, made = future.result(), Future()
+                if order.attempt:
+                    held.set_result(answer)
+                    made.set_exception(OSError("lost"))
+                    return made
+                return held
+
+        held = Future()
+        with Failing() as failing:
+            assert bits(run(sim, mc.Workers(failing, timeout=0.2))) == expected["numpy"]
+
+    def test_one_copy_may_be_lost_while_another_is_at_work(self, sim, expected, caplog):
+        class Losing(Recording):
+            def submit(self, function, order):
+                if not order.first <= AT < order.first + order.count:
+                    return super().submit(function, order)
+                if order.attempt:
+                    lost.set_exception(OSError("lost"))
+                    return super().submit(lambda each: (time.sleep(0.3), function(each))[1], order)
+                return lost
+
+        lost = Future()
+        with Losing() as losing:
+            assert bits(run(sim, mc.Workers(losing, timeout=0.3))) == expected["numpy"]
+        assert "chunk lost, asked for already" in caplog.text
+
+    def test_an_answer_to_another_order_is_refused(self, sim):
+        class Mixing(Recording):
+            def submit(self, function, order):
+                return super().submit(function, evolve(order, first=order.first - 1_000) if order.first == 20_000 else order)
+
+        with (
+            Mixing() as mixing,
+            pytest.raises(ExecutorError, match=r"20,000 to 21,000: worker .* with 1,000 iterations from 19,000"),
+        ):
+            run(sim, mixing)
+
+    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), OSError("broken")])
+    def test_whatever_a_future_raises_is_the_executors_error(self, sim, error):
+        class Raising(Recording):
+            def submit(self, function, order):
+                future = super().submit(function, order)
+                if order.first != 20_000:
+                    return future
+                future = Future()
+                future.set_exception(error)
+                return future
+
+        with Raising() as raising, pytest.raises(ExecutorError, match=f"failed with {type(error).__name__}") as caught:
+            run(sim, raising)
+        assert caught.value.run.iterations == 20_000
+
+    def test_what_was_not_begun_is_withdrawn(self, sim):
+        """Of four under way, one is at work when the run is cancelled; the pool is free when that is done."""
+        token = mc.CancelToken()
+        with Recording(1) as recording:
+            with pytest.raises(mc.SimulationCancelled):
+                run(
+                    sim,
+                    recording,
+                    engine=Slow(running=0.2),
+                    cancel=token,
+                    interval=0,
+                    progress=lambda event: token.cancel() if event.done else None,
+                )
+            begun = time.monotonic()
+            recording.submit(repr, Order("none")).result()
+            assert time.monotonic() - begun < 0.35
+
+    def test_nothing_is_handed_over_once_it_is_cancelled(self, sim):
+        token = mc.CancelToken()
+        with Recording(2) as recording:
+            original = recording.submit
+
+            def submit(function, order):
+                if order.first >= 10_000:
+                    token.cancel()
+                return original(function, order)
+
+            recording.submit = submit
+            with pytest.raises(mc.SimulationCancelled):
+                run(sim, recording, cancel=token)
+        assert max(order.first for order in recording.orders) == 10_000
+
+    def test_an_executor_that_does_it_at_once(self, sim, expected):
+        """Progress after each chunk, and cancelling after one."""
+
+        class AtOnce(Executor):
+            def submit(self, function, *arguments):
+                future = Future()
+                future.set_result(function(*arguments))
+                return future
+
+        seen, token = Recorder(), mc.CancelToken()
+        assert bits(run(sim, AtOnce(), progress=seen, interval=0)) == expected["numpy"]
+        assert [event.done for event in seen if event.phase == "sample"][1:] == [*range(CHUNK, COUNT, CHUNK), COUNT]
+
+        def submit(function, order):
+            if order.first == 5_000:
+                token.cancel()
+            return AtOnce.submit(at_once, function, order)
+
+        at_once = AtOnce()
+        at_once.submit = submit
+        with pytest.raises(mc.SimulationCancelled) as caught:
+            run(sim, at_once, cancel=token)
+        assert caught.value.result.iterations in (5_000, 6_000)
+
+    def test_memory_bounds_what_is_under_way(self, sim):
+        """One answer is missing; those after it wait, as many as there is memory for."""
+        each = executors._bytes_per_iteration(sim.compiled.program.outputs)
+        for chunks, limit in ((3, 3), (10_000, 40)):
+            commission = SimpleNamespace(packed=lambda: b"", memory=each * CHUNK * chunks, program=sim.compiled.program)
+            crew = executors.Delegates(mc.Workers(ThreadPoolExecutor(1)), commission, None, lambda: False)
+            crew._recent.extend(map(str, range(9)))
+            under_way = []
+            while crew.has_room(under_way):
+                under_way.append(executors.Sent(Order("", len(under_way) * CHUNK, CHUNK), answer="an answer" if under_way else None))
+            assert len(under_way) == limit
+
+    def test_workers_have_the_memory_limit(self, sim):
+        given = []
+
+        class Limited(NumPyEngine):
+            name = "limited"
+
+            def within(self, executable, memory):
+                given.append(memory)
+                return super().within(executable, memory)
+
+            def __reduce__(self):
+                return _same, (id(self),)
+
+        engine = Limited()
+        _ALIVE[id(engine)] = engine
+        with ThreadPoolExecutor(1) as pool:
+            run(sim, pool, engine=engine, memory_limit="100MB")
+        assert len(given) == 2 and given[0] == given[1] < 100 * 10**6
+
+    def test_a_thread_pool_keeps_nothing_of_a_run(self, sim):
+        with ThreadPoolExecutor(1) as pool:
+            run(sim, pool)
+        assert not worker._READY._places
+
+    def test_many_runs_at_once_compile_once_each(self, sim):
+        class Counted(NumPyEngine):
+            name = "counted"
+            compiled = 0
+
+            def __reduce__(self):
+                return _same, (id(self),)
+
+            def compile(self, program):
+                self.compiled += 1
+                return super().compile(program)
+
+        engines = [Counted() for _ in range(worker.MOST_READY + 4)]
+        _ALIVE.update({id(engine): engine for engine in engines})
+        with ThreadPoolExecutor(2) as pool:
+            handles = [sim.start(COUNT, seed=1, engine=engine, validate=False, chunk=CHUNK, executor=pool) for engine in engines]
+            for handle in handles:
+                handle.result(LONG)
+        assert {engine.compiled for engine in engines} == {2}
+
+    def test_an_engine_that_is_defined_again_is_the_new_one(self, sim):
+        def defined(factor):
+            class Redefined(NumPyEngine):
+                name = "redefined"
+
+                def run(self, executable, job, first, count):
+                    chunk = super().run(executable, job, first, count)
+                    chunk.payloads[0][:] *= factor
+                    return chunk
+
+                def __reduce__(self):
+                    return _newest, ()
+
+            return Redefined
+
+        results = []
+        with ThreadPoolExecutor(1) as pool:
+            for factor in (1.0, 2.0):
+                _ALIVE["newest"] = defined(factor)
+                results.append(run(sim, pool, engine=_newest()))
+        assert (results[1]["B1"].samples == 2 * results[0]["B1"].samples).all()
+
+    def test_a_finished_checkpoint_needs_no_worker(self, sim, expected, tmp_path):
+        run(sim, None, checkpoint=tmp_path)
+        pool = ThreadPoolExecutor(1)
+        pool.shutdown()
+        assert bits(run(sim, pool, checkpoint=tmp_path)) == expected["numpy"]
+
+    def test_a_first_order_that_fails_is_withdrawn(self, sim):
+        futures = []
+
+        class Silent(Executor):
+            def submit(self, function, order):
+                futures.append(Future())
+                return futures[-1]
+
+        with pytest.raises(ExecutorError, match=r"first order to a worker: asked for 2 times.*whether one of them started this run"):
+            run(sim, mc.Workers(Silent(), timeout=0.1, attempts=2))
+        assert [future.cancelled() for future in futures] == [True, True]
 
     def test_one_that_never_comes_is_an_error_with_what_is_done(self, sim, expected):
         seen = Recorder()
@@ -400,6 +623,10 @@ def _same(number):
     return _ALIVE[number]
 
 
+def _newest():
+    return _ALIVE["newest"]()
+
+
 # Workers that are not like the machine that asks
 
 
@@ -425,6 +652,40 @@ class TestDifferent:
         ):
             run(sim, pool)
 
+    def test_a_later_one_is_looked_at_too_whatever_it_is_called(self, sim):
+        class Changing(Recording):
+            """A machine of the same name, with another library."""
+
+            def submit(self, function, order):
+                future = super().submit(function, order)
+                if order.first != 20_000:
+                    return future
+                answer, made = future.result(), Future()
+                made.set_result(evolve(answer, voucher=evolve(answer.voucher, fingerprint=(("numpy", "1.0"),))))
+                return made
+
+        with Changing(1) as changing, pytest.raises(ExecutorError, match=r"numpy is '[\d.]+' here and '1.0' there") as caught:
+            run(sim, changing)
+        assert caught.value.run.iterations == 20_000
+        with Changing(1) as changing:
+            result = run(sim, mc.Workers(changing, allow_different=True))
+        assert sum("took part although" in warning for warning in result.warnings) == 1
+
+    def test_a_part_of_a_run_names_them_too(self, sim):
+        with processes() as pool, pytest.raises(ExecutorError) as caught:
+            run(sim, mc.Workers(pool, allow_different=True), engine=DifferentAndDying("kill", AT))
+        assert any("took part although" in warning for warning in caught.value.run.warnings)
+
+    def test_a_checkpoint_has_none_of_them(self, sim, tmp_path):
+        with ThreadPoolExecutor(1) as pool, pytest.raises(mc.InputError, match="a checkpoint promises the same bits"):
+            run(sim, mc.Workers(pool, allow_different=True), checkpoint=tmp_path)
+
+    @pytest.mark.parametrize("engine", PRESENT)
+    def test_an_engine_says_what_its_bits_depend_on(self, engine):
+        """Beyond NumPy and SciPy, which every fingerprint names."""
+        said = registry.engine(engine).fingerprint()
+        assert bool(said) == (engine != "numpy") and all(said.values())
+
     def test_an_engine_that_is_missing_there(self, sim):
         class Here(NumPyEngine):
             """Of this module, which workers cannot import."""
@@ -433,6 +694,13 @@ class TestDifferent:
 
         with processes() as pool, pytest.raises(mc.InputError, match="engine 'here' cannot be sent to workers, since it cannot be pickled"):
             run(sim, pool, engine=Here())
+
+    def test_a_sampling_that_is_missing_there(self, sim):
+        class Mine(mc.Random):
+            pass
+
+        with processes() as pool, pytest.raises(mc.InputError, match="the run cannot be sent to workers, since it cannot be pickled"):
+            run(sim, pool, sampling=Mine())
 
 
 # The kill matrix: which process, when, on which executor
@@ -448,6 +716,19 @@ class TestKilled:
         part = caught.value.run
         assert (seen[-1].state, seen[-1].done) == ("failed", part.iterations) and 0 < part.iterations <= 20_000
         assert bits(part) == bits(sim.run(COUNT, seed=SEED, engine="numpy"), part.iterations)
+
+    def test_ctrl_c_is_left_to_the_caller(self, sim, expected):
+        """A terminal sends it to every process; those of the pool work on, and a run that nobody interrupts ends well."""
+
+        def interrupt(event):
+            if event.done == 5_000:
+                for process in pool._processes:
+                    os.kill(process, signal.SIGINT)
+
+        with processes() as pool:
+            list(pool.map(time.sleep, [0.5] * 4))  # both have begun
+            assert len(pool._processes) == 2
+            assert bits(run(sim, pool, engine=Slow(running=0.01), progress=interrupt, interval=0)) == expected["numpy"]
 
     def test_what_a_broken_pool_did_goes_into_the_checkpoint(self, sim, expected, tmp_path):
         kept = mc.Checkpoint(tmp_path, interval=1_000)
@@ -583,7 +864,7 @@ def test_a_scalar_function_is_pickled_as_its_row(row):
 
 class TestShelf:
     def test_a_thing_is_made_once(self):
-        shelf, made = worker.Shelf(), []
+        shelf, made = worker.Shelf(4), []
 
         def make():
             time.sleep(0.05)
@@ -595,18 +876,33 @@ class TestShelf:
         assert made == [1]
 
     def test_none_is_not_made(self):
-        shelf = worker.Shelf()
+        shelf = worker.Shelf(4)
+        assert shelf.get("key", None) is None
         assert [shelf.get("key", lambda value=value: value) for value in (None, 1, 2)] == [None, 1, 1]
 
+    def test_to_ask_takes_no_place(self):
+        shelf = worker.Shelf(4)
+        shelf.get("key", lambda: 1)
+        for key in range(10):
+            shelf.get(key, None)
+        assert shelf.get("key", None) == 1
+
+    def test_what_is_forgotten_is_made_again(self):
+        shelf = worker.Shelf(4)
+        shelf.get("key", lambda: 1)
+        shelf.forget("key")
+        shelf.forget("key")
+        assert shelf.get("key", lambda: 2) == 2
+
     def test_what_fails_is_made_again(self):
-        shelf = worker.Shelf()
+        shelf = worker.Shelf(4)
         with pytest.raises(ZeroDivisionError):
             shelf.get("key", lambda: 1 / 0)
         assert shelf.get("key", lambda: 3) == 3
 
     def test_the_least_recently_used_is_forgotten(self):
-        shelf = worker.Shelf()
-        for key in range(worker.KEPT):
+        shelf = worker.Shelf(4)
+        for key in range(4):
             shelf.get(key, lambda key=key: key + 1)
         shelf.get(0, lambda: None)
         shelf.get("another", lambda: 1)
@@ -617,7 +913,13 @@ class TestShelf:
 def test_the_largest_chunk_is_of_whole_blocks_within_memory(sim):
     slots = sim.compiled.program.outputs
     each = sum(slot.cells.size * 9 for slot in slots)
-    assert executors.most_for_workers(slots, 10**9, 0) == executors.most_for_workers(slots, 100, 2**40) == 4_096
-    assert executors.most_for_workers(slots, 10**6, 2**40) == 10**6 // 32 // 4_096 * 4_096
-    largest = executors.most_for_workers(slots, 10**9, 2**40)
+    assert executors.most_for_workers(slots, 10**9, 0, 1) == executors.most_for_workers(slots, 100, 2**40, 1) == 4_096
+    assert executors.most_for_workers(slots, 10**6, 2**40, 1) == 10**6 // 32 // 4_096 * 4_096
+    assert executors.most_for_workers(slots, 10**6, 2**40, 2**17) == 2**17
+    largest = executors.most_for_workers(slots, 10**9, 2**40, 1)
     assert largest % 4_096 == 0 and executors.LARGEST_ANSWER / 2 < largest * each <= executors.LARGEST_ANSWER * 9 / 8
+
+
+@pytest.mark.parametrize(("seconds", "iterations", "count"), [(1.0, 10**6, 64), (0.001, 10**6, 250), (1e-9, 10**6, 4_096), (1e-9, 9, 9)])
+def test_as_many_are_looked_at_as_cost_little(seconds, iterations, count):
+    assert worker.probed(seconds, iterations) == count

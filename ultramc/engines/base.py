@@ -99,6 +99,10 @@ class Engine(ABC):
     def bytes_per_iteration(self, executable: Executable) -> int:
         """Working memory of one thread for one iteration of those that it carries out at once."""
 
+    def fingerprint(self) -> Mapping[str, str]:
+        """What its bits depend on beside NumPy and SciPy, such as a compiler: machines where it is another are not mixed in one run."""
+        return {}
+
     def iterations_at_once(self, executable: Executable) -> int:
         """How many iterations are carried out at once."""
         return CANONICAL_BLOCK
@@ -220,7 +224,7 @@ def execute(crew: Crew, iterations: int, pace: Pace, receive: Callable[[Chunk], 
     under_way: deque[Errand] = deque()
     try:
         while True:
-            while begun < iterations and crew.has_room(under_way):
+            while begun < iterations and not (under_way and under_way[0].done()) and crew.has_room(under_way):
                 count = pace.next(begun, iterations)
                 under_way.append(crew.begin(begun, count))
                 begun += count

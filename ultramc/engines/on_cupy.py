@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -108,6 +108,13 @@ class CupyEngine(Engine):
         """Pickled as it was made; a device's handles belong to its process."""
         return partial(type(self), memory=self._memory, device=self._device), ()
 
+    def fingerprint(self) -> Mapping[str, str]:
+        return {"NVRTC": str(self._toolkit.nvrtc.getVersion()), "GPU architecture": self._architecture}
+
+    @property
+    def _architecture(self) -> str:
+        return f"sm_{self._toolkit.cupy.cuda.Device(self._device).compute_capability}"
+
     def availability(self) -> Availability:
         try:
             toolkit = self._toolkit
@@ -168,11 +175,10 @@ class CupyEngine(Engine):
 
     def _fitting(self, program: Program) -> tuple[Source, Cubin]:
         """Cut into smaller kernels while registers do not suffice."""
-        architecture = f"sm_{self._toolkit.cupy.cuda.Device(self._device).compute_capability}"
         limit = LARGEST_FUNCTION
         while True:
             source = render(program, TARGET, limit)
-            cubin = compiled(self._toolkit.nvrtc, source.text, architecture)
+            cubin = compiled(self._toolkit.nvrtc, source.text, self._architecture)
             if not cubin.spilled or cubin.registers < EXHAUSTED or limit <= FEWEST_INSTRUCTIONS:
                 log.info("kernels compiled", kernels=source.functions, registers=cubin.registers, spilled=cubin.spilled)
                 return source, cubin

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
@@ -178,6 +179,11 @@ class JaxEngine(Engine):
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
         return executable.run(job, first, count)
+
+    def fingerprint(self) -> Mapping[str, str]:
+        import jax
+
+        return {"jax": jax.__version__, "jaxlib": version("jaxlib"), "jax device": jax.devices()[0].device_kind}
 
     def bytes_per_iteration(self, executable: Plan) -> int:
         return executable.bytes_per_iteration

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,6 +154,10 @@ class NativeEngine(Engine):
 
     def run(self, executable: Plan, job: Job, first: int, count: int) -> Chunk:
         return executable.run(job, first, count)
+
+    def fingerprint(self) -> Mapping[str, str]:
+        """The compiler, its flags, and what the processor can do."""
+        return {"native compiler": hashlib.sha256(_fingerprint().encode()).hexdigest()[:16]}
 
     def bytes_per_iteration(self, executable: Plan) -> int:
         return _each(executable.source) - (-_fixed(executable.source) // executable.iterations)
