@@ -15,7 +15,7 @@ from ultramc.engines.on_native import NativeEngine
 from ultramc.engines.on_numpy import NumPyEngine
 
 # name: (what makes it, iterations)
-MODELS = {"cash flow": (cash_flow, 10_000_000), "roll-forward": (roll_forward, 500_000)}
+MODELS = {"cash flow": (cash_flow, 20_000_000), "roll-forward": (roll_forward, 5_000_000)}
 ENGINES = {"numpy": NumPyEngine(), "native": NativeEngine()}
 
 

@@ -24,6 +24,7 @@ from ultramc import executors, functions, worker
 from ultramc.engines import registry
 from ultramc.engines.on_numpy import NumPyEngine
 from ultramc.errors import ExecutorError
+from ultramc.keeping import Samples
 from ultramc.testing import Recorder, assert_progress_contract
 from ultramc.worker import Order
 
@@ -269,11 +270,12 @@ class Recording(ThreadPoolExecutor):
 
     def __init__(self, count=2):
         super().__init__(count)
-        self.orders = []
+        self.orders, self.futures = [], []
 
     def submit(self, function, order):
         self.orders.append(order)
-        return super().submit(function, order)
+        self.futures.append(super().submit(function, order))
+        return self.futures[-1]
 
 
 class Late(Recording):
@@ -447,6 +449,26 @@ class TestOrders:
             recording.submit(repr, Order("none")).result()
             assert time.monotonic() - begun < 0.35
 
+    def test_what_was_not_begun_is_withdrawn_after_an_error_too(self, sim):
+        class Failing(NumPyEngine):
+            name = "failing"
+
+            def run(self, executable, job, first, count):
+                if first == 20_000:
+                    raise MemoryError
+                time.sleep(0.2 if first > 20_000 else 0.0)
+                return super().run(executable, job, first, count)
+
+            def __reduce__(self):
+                return _same, (id(self),)
+
+        engine = Failing()
+        _ALIVE[id(engine)] = engine
+        with Recording(1) as recording:
+            with pytest.raises(MemoryError):
+                run(sim, recording, engine=engine)
+            assert sum(not future.cancelled() for future in recording.futures) <= 1 + 21 + 1  # the first order, chunks, one at work
+
     def test_nothing_is_handed_over_once_it_is_cancelled(self, sim):
         token = mc.CancelToken()
         with Recording(2) as recording:
@@ -462,18 +484,24 @@ class TestOrders:
                 run(sim, recording, cancel=token)
         assert max(order.first for order in recording.orders) == 10_000
 
-    def test_an_executor_that_does_it_at_once(self, sim, expected):
-        """Progress after each chunk, and cancelling after one."""
+    def test_an_executor_that_does_it_at_once(self, sim, expected, monkeypatch):
+        """Each chunk is received before the next one is asked for."""
 
         class AtOnce(Executor):
-            def submit(self, function, *arguments):
+            def submit(self, function, order):
                 future = Future()
-                future.set_result(function(*arguments))
+                future.set_result(function(order))
+                happened.append(("asked", order.first))
                 return future
 
-        seen, token = Recorder(), mc.CancelToken()
-        assert bits(run(sim, AtOnce(), progress=seen, interval=0)) == expected["numpy"]
-        assert [event.done for event in seen if event.phase == "sample"][1:] == [*range(CHUNK, COUNT, CHUNK), COUNT]
+        def receive(self, chunk):
+            happened.append(("received", chunk.first))
+            return original(self, chunk)
+
+        happened, original, token = [], Samples.receive, mc.CancelToken()
+        monkeypatch.setattr(Samples, "receive", receive)
+        assert bits(run(sim, AtOnce())) == expected["numpy"]
+        assert happened[1:] == [(what, first) for first in range(0, COUNT, CHUNK) for what in ("asked", "received")]
 
         def submit(function, order):
             if order.first == 5_000:
