@@ -26,18 +26,20 @@ BLUE, PALE_BLUE, ORANGE = "#3b6fb6", "#9db9de", "#d9732a"
 MAX_BARS = 20
 MAX_BINS = 120
 MAX_POINTS = 2_000
+OF_A_SUMMARY = 200_000  # values that stand for all
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # "$" in a workbook is money, not mathematics
 MARKED = (0.05, 0.50, 0.95)
 
 
 def histogram(variable: Variable) -> Figure:
     """Share of iterations per bin, with mean, P5, P50 and P95. InputError where no iteration ended in a number."""
-    figure, axes = _framed(variable)
-    counts, edges = _visible_bins(variable.ordered)
-    axes.stairs(100 * counts / len(variable.ordered), edges, fill=True, color=PALE_BLUE)
-    axes.stairs(100 * counts / len(variable.ordered), edges, color=BLUE, linewidth=0.8)
+    ordered = _ordered(variable)
+    figure, axes = _framed(variable, ordered)
+    counts, edges = _visible_bins(ordered)
+    axes.stairs(100 * counts / len(ordered), edges, fill=True, color=PALE_BLUE)
+    axes.stairs(100 * counts / len(ordered), edges, color=BLUE, linewidth=0.8)
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(0, max(100 * counts.max() / len(variable.ordered), 1e-9) * 1.06)
+    axes.set_ylim(0, max(100 * counts.max() / len(ordered), 1e-9) * 1.06)
     axes.set_ylabel("share of iterations")
     _mark(axes, variable)
     return figure
@@ -45,8 +47,8 @@ def histogram(variable: Variable) -> Figure:
 
 def cdf(variable: Variable) -> Figure:
     """P(X ≤ x), with mean, P5, P50 and P95. InputError where no iteration ended in a number."""
-    figure, axes = _framed(variable)
-    ordered = variable.ordered
+    ordered = _ordered(variable)
+    figure, axes = _framed(variable, ordered)
     picked = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_POINTS)).astype(np.int64))
     axes.step(ordered[picked], 100 * (picked + 1) / len(ordered), where="post", color=BLUE, linewidth=1.8)
     axes.set_xlim(*_visible_range(ordered))
@@ -54,6 +56,16 @@ def cdf(variable: Variable) -> Figure:
     axes.set_ylabel("probability of at most this value")
     _mark(axes, variable)
     return figure
+
+
+def _ordered(variable: Variable) -> Array:
+    """The values in ascending order; of a summary as many as show its shape, at equal shares from the smallest to the largest."""
+    ordered: Any = variable.statistics.ordered
+    if isinstance(ordered, np.ndarray):
+        return ordered
+    count = min(len(ordered), OF_A_SUMMARY)
+    drawn: Array = ordered[np.linspace(0, len(ordered) - 1, count).astype(np.int64)]
+    return drawn
 
 
 def tornado(table: Tornado) -> Figure:
@@ -112,14 +124,13 @@ def _picture() -> type[Figure]:
     return Picture
 
 
-def _framed(variable: Variable) -> tuple[Figure, Axes]:
-    if len(variable.ordered) == 0:
+def _framed(variable: Variable, ordered: Array) -> tuple[Figure, Axes]:
+    if len(ordered) == 0:
         held = "it is text, counted in .categories" if variable.categories else variable.exclusion or "there is no iteration"
         raise InputError(f"no picture of {variable.label!r}, no iteration ended in a number: {held}")
     figure = _picture()(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    beyond = _beyond(variable.ordered)
-    remarks = [counted(variable.iterations, "iteration"), variable.exclusion, f"{beyond:,} values beyond the axis" if beyond else ""]
+    remarks = [counted(variable.iterations, "iteration"), variable.exclusion, _beyond(ordered, len(variable.statistics.ordered))]
     _titled(axes, printable(variable.label, 70), " · ".join(filter(None, remarks)))
     _dressed(axes, "y")
     axes.locator_params(axis="x", nbins=7)
@@ -145,7 +156,7 @@ def _dressed(axes: Axes, grid: str) -> None:
 
 def _mark(axes: Axes, variable: Variable) -> None:
     """Vertical lines, each with its name and value above the frame; names that would touch are moved apart."""
-    marks = [(summary.interpolated(variable.ordered, q), f"P{100 * q:.0f}", INK, "--") for q in MARKED]
+    marks = [(summary.interpolated(variable.statistics.ordered, q), f"P{100 * q:.0f}", INK, "--") for q in MARKED]
     marks = sorted([*marks, (float(variable.mean), "mean", ORANGE, "-")])
     low, high = axes.get_xlim()
     names = [f"{name} {_short(value, high - low)}" for value, name, _, _ in marks]
@@ -178,9 +189,11 @@ def _visible_range(ordered: Array) -> tuple[float, float]:
     return left - margin, right + margin
 
 
-def _beyond(ordered: Array) -> int:
+def _beyond(ordered: Array, count: int) -> str:
+    """How many of `count` values lie beyond the axis, if `ordered` are all of them; else about how many. Empty where none does."""
     left, right = _visible_range(ordered)
-    return int(np.count_nonzero((ordered < left) | (ordered > right)))
+    share = np.count_nonzero((ordered < left) | (ordered > right)) / max(1, len(ordered))
+    return f"{'' if len(ordered) == count else 'about '}{round(share * count):,} values beyond the axis" if share else ""
 
 
 def _visible_bins(ordered: Array) -> tuple[Array, Array]:

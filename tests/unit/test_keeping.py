@@ -328,6 +328,22 @@ def test_what_needs_samples_is_refused(result, ask):
         ask(result)
 
 
+@pytest.mark.parametrize("kind", ["histogram", "cdf"])
+def test_pictures_are_those_of_the_samples(result, kind):
+    kept = model().run(100_000, seed=4, engine="numpy")
+    (drawn, wanted) = (heights(each["B1"].plot(kind), kind) for each in (result, kept))
+    assert np.interp(wanted[0], *drawn) == pytest.approx(wanted[1], abs=0.5)  # percent
+
+
+def heights(figure, kind):
+    """Where, and how high, in percent."""
+    (axes,) = figure.axes
+    if kind == "cdf":
+        return [np.asarray(each, float) for each in axes.lines[0].get_data()]
+    values, edges, _ = axes.patches[0].get_data()
+    return [(edges[:-1] + edges[1:]) / 2, np.asarray(values)]
+
+
 def test_reprs_and_json(result):
     kept = model().run(100_000, seed=4, engine="numpy")
     lines, want = (repr(each).splitlines() for each in (result, kept))
