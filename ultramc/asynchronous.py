@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Generic
 
 from ultramc.adapters.on_asyncio import following
 from ultramc.errors import RunError
-from ultramc.launching import Launch
+from ultramc.launching import Launch, Outcome
 from ultramc.progress import ProgressEvent
-from ultramc.results import Result
 
 
 async def attend(launch: Launch[Any]) -> None:
@@ -32,13 +31,14 @@ async def _tell_all(launch: Launch[Any]) -> None:
         await launch.listeners.tell_and_await(launch.feed.last)
 
 
-class EventStream:
-    """The events of a run for `async for`, from `Simulation.stream`. The run begins with the first; leaving the loop cancels it.
+class EventStream(Generic[Outcome]):
+    """The events of a run for `async for`, from `Simulation.stream` or `Batch.stream`. The run begins with the first; leaving the
+    loop cancels it.
 
     After the final event the loop ends; where the run failed or was cancelled, it raises what `run` would.
     """
 
-    def __init__(self, launch: Launch[Result]) -> None:
+    def __init__(self, launch: Launch[Outcome]) -> None:
         self._launch = launch
         self._events = self._read()
 
@@ -69,7 +69,7 @@ class EventStream:
         """The run stops within one chunk; its events go on to the final one."""
         self._launch.token.cancel(reason)
 
-    def result(self) -> Result:
+    def result(self) -> Outcome:
         """Of a run that has ended. Raises what `run` raises; RunError where it goes on."""
         if not self._launch.feed.state.is_final:
             raise RunError("the run has not ended; read its events to the last")

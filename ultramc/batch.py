@@ -12,19 +12,22 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from secrets import token_hex
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import Factory, field, frozen
 
 from ultramc.arguments import at_least_one, check_choice
 from ultramc.delivery import Tracker
 from ultramc.errors import BatchError, InputError, ReferenceNotFound
-from ultramc.launching import Launch, Stages, attend
+from ultramc.launching import Launch, RunHandle, Stages, attend
 from ultramc.listening import AsyncProgress, Listeners, Progress, callbacks_of, seconds, token_of
 from ultramc.progress import CancelToken, ErrorInfo, RunState
 from ultramc.results import Result
 from ultramc.simulation import MINIMUM_HEARTBEAT, Simulation
 from ultramc.tally import BatchTracker, Standing, position_of
+
+if TYPE_CHECKING:
+    from ultramc.asynchronous import EventStream
 
 OF_THE_BATCH = {"self", "iterations", "progress", "interval", "heartbeat", "strict_callbacks", "cancel"}
 
@@ -199,6 +202,41 @@ class Batch:
         await asynchronous.attend(launch)
         return launch.outcome()
 
+    def start(
+        self,
+        iterations: int | None = None,
+        *,
+        max_parallel: int = 4,
+        on_child_error: Literal["continue", "cancel"] = "continue",
+        progress: Progress | None = None,
+        child_progress: Progress | None = None,
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        strict_callbacks: bool = False,
+        cancel: CancelToken | None = None,
+        **options: Any,
+    ) -> RunHandle[BatchResult]:
+        """`run` in the background. Callbacks are called on one thread of the handle's; its events are those of the batch."""
+        listeners = Listeners(callbacks_of(progress), strict_callbacks, token_of(cancel), callbacks_of(child_progress))
+        return RunHandle(self._launch(iterations, options, listeners, max_parallel, on_child_error, interval, heartbeat, is_read=True))
+
+    def stream(
+        self,
+        iterations: int | None = None,
+        *,
+        max_parallel: int = 4,
+        on_child_error: Literal["continue", "cancel"] = "continue",
+        interval: float = 0.1,
+        heartbeat: float = 2.0,
+        cancel: CancelToken | None = None,
+        **options: Any,
+    ) -> EventStream[BatchResult]:
+        """`run` as the events of the batch: `async for event in batch.stream(n)`; its `result()` is there when the loop has ended."""
+        from ultramc.asynchronous import EventStream
+
+        listeners = Listeners((), False, token_of(cancel))
+        return EventStream(self._launch(iterations, options, listeners, max_parallel, on_child_error, interval, heartbeat, is_read=True))
+
     def _launch(
         self,
         iterations: int | None,
@@ -208,6 +246,8 @@ class Batch:
         on_child_error: str,
         interval: float,
         heartbeat: float,
+        *,
+        is_read: bool = False,
     ) -> Launch[BatchResult]:
         check_choice("on_child_error", on_child_error, ("continue", "cancel"))
         if options.get("checkpoint") is not None:
@@ -220,7 +260,7 @@ class Batch:
             items=items, max_parallel=parallel, on_child_error=on_child_error, interval=between, heartbeat=beat, is_told=is_told
         )
         position = position_of([Standing(total=item.iterations) for item in items.values()])
-        is_read = bool(listeners.callbacks or is_told)
+        is_read = bool(is_read or listeners.callbacks or is_told)
         tracker: Tracker = BatchTracker(
             run_id=token_hex(8), total=position.total, interval=between if is_read else math.inf, heartbeat=beat, position=position
         )

@@ -116,7 +116,7 @@ class Child:
     standing: Standing
     result: Result | None = None
     error: Exception | None = None
-    _stream: EventStream | None = None
+    _stream: EventStream[Result] | None = None
     _heard: int = -1  # seq of the last event
 
     async def live(self) -> None:
@@ -143,7 +143,7 @@ class Child:
         if self.course.token.cancelled:
             raise SimulationCancelled(f"cancelled before it began{because(self.course.token)}")
 
-    def _opened(self) -> EventStream:
+    def _opened(self) -> EventStream[Result]:
         """Reading a workbook, or loading an engine, takes its time: not on the event loop."""
         asked = self.course.asked
         memory = free_memory() // (2 * min(asked.max_parallel, len(asked.items)))

@@ -22,7 +22,6 @@ from ultramc.errors import CallbackError, SimulationCancelled, SimulationInterru
 from ultramc.listening import Listeners
 from ultramc.logs import log
 from ultramc.progress import PHASES, CancelToken, ErrorInfo, ProgressEvent, RunState
-from ultramc.results import Result
 
 INTERRUPTIONS = {
     "KeyboardInterrupt": "interrupted",
@@ -178,13 +177,13 @@ def _tell_all(launch: Launch[Any]) -> None:
         launch.listeners.tell(launch.feed.last)
 
 
-class RunHandle:
-    """A run in the background, from `Simulation.start`: look at it, wait for it, cancel it, from any thread.
+class RunHandle(Generic[Outcome]):
+    """A run in the background, from `Simulation.start` or `Batch.start`: look at it, wait for it, cancel it, from any thread.
 
     The run ends with the program that started it: ask for the `result`.
     """
 
-    def __init__(self, launch: Launch[Result]) -> None:
+    def __init__(self, launch: Launch[Outcome]) -> None:
         self.feed = launch.feed
         self._launch = launch
         self._failure: BaseException | None = None
@@ -227,7 +226,7 @@ class RunHandle:
         """The run stops within one chunk, in the state `cancelled`."""
         self._launch.token.cancel(reason)
 
-    def result(self, timeout: float | None = None) -> Result:
+    def result(self, timeout: float | None = None) -> Outcome:
         """Waits until the run has ended and each callback was called. Raises what `run` raises; TimeoutError after `timeout` seconds."""
         self._dispatcher.join(timeout)
         if self._dispatcher.is_alive():
@@ -238,4 +237,5 @@ class RunHandle:
 
     def __repr__(self) -> str:
         event = self.event
-        return f"run {self.run_id}: {self.state}, {event.phase}, {event.done:,} of {event.total:,} iterations"
+        of = "" if event.total is None else f" of {event.total:,}"
+        return f"run {self.run_id}: {self.state}, {event.phase}, {event.done:,}{of} iterations"

@@ -247,7 +247,7 @@ class Simulation:
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
         executor: Executor | Workers | None = None,
-    ) -> EventStream:
+    ) -> EventStream[Result]:
         """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
         from ultramc.asynchronous import EventStream
 
@@ -279,7 +279,7 @@ class Simulation:
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
         executor: Executor | Workers | None = None,
-    ) -> RunHandle:
+    ) -> RunHandle[Result]:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
         refuse_until(until)
         asked = self._asked(

@@ -111,6 +111,43 @@ def test_no_more_than_max_parallel_run_at_once():
     assert batch[0].children["queued"] == 4
 
 
+class TestInTheBackground:
+    def test_start_gives_what_run_gives(self):
+        batch, of_children, items = Recorder(), Recorder(), three()
+        handle = mc.Batch(items).start(1_000, seed=1, progress=batch, child_progress=of_children, interval=0)
+        result = handle.result(LONG)
+        check(batch, of_children, interval=0)
+        assert (handle.state, handle.event.done, result.iterations) == ("completed", 3_000, 3_000)
+        assert batch.threads == of_children.threads != {threading.get_ident()} and len(batch.threads) == 1
+        wanted = mc.run_batch(items, 1_000, seed=1)
+        assert [result[label]["B1"].mean for label in items] == [wanted[label]["B1"].mean for label in items]
+        assert [event.seq for event in handle.events()] == [handle.event.seq]
+
+    def test_a_handle_cancels(self):
+        handle = mc.Batch(three()).start(2_000_000, chunk=100)
+        handle.cancel("enough")
+        with pytest.raises(mc.SimulationCancelled, match="enough"):
+            handle.result(LONG)
+        assert handle.state == "cancelled" and repr(handle).startswith(f"run {handle.run_id}: cancelled")
+
+    def test_stream_gives_the_events_of_the_batch(self):
+        async def streamed():
+            stream, seen = mc.Batch(three()).stream(1_000, seed=1, interval=0), Recorder()
+            async for event in stream:
+                seen(event)
+            return stream.result(), seen
+
+        result, seen = asyncio.run(streamed())
+        assert_progress_contract(seen, interval=0)
+        assert result.iterations == seen[-1].done == 3_000 and {event.label for event in seen} == {None}
+
+    def test_of_children_whose_number_of_iterations_is_not_known_yet(self):
+        handle = mc.Batch({"lost": lost, "there": simulation()}).start(seed=1)
+        with pytest.raises(mc.BatchError):
+            handle.result(LONG)
+        assert repr(handle).startswith(f"run {handle.run_id}: failed")
+
+
 @pytest.mark.parametrize("way", ["token", "parent", "child"])
 def test_cancelled_by_a_callback(way):
     token, batch, of_children = mc.CancelToken(), Recorder(), Recorder()

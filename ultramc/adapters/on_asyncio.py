@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 from ultramc.delivery import Feed, Mailbox
 from ultramc.launching import RunHandle
 from ultramc.progress import ProgressEvent
 
 
-async def events(handle: RunHandle, after: int | None = None) -> AsyncIterator[ProgressEvent]:
+async def events(handle: RunHandle[Any], after: int | None = None) -> AsyncIterator[ProgressEvent]:
     """`handle.events(after)`, awaited: the current event first, then every later one."""
     mailbox = handle.feed.subscribe(after)
     try:
