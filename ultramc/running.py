@@ -211,7 +211,7 @@ class Run:
             warnings=(*simulation.warnings, *self.job.sampling.warnings(self.job), *(self.crew.warnings() if self.crew else ())),
             check=self.checked,
             validation=self.validated,
-            versions=dict(versions()),
+            versions={**versions(), **self.engine.fingerprint()},
             groups=tuple(each.group for each in simulation.tied if each.group is not None),
         )
         if state == "completed":

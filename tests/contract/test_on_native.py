@@ -243,6 +243,12 @@ def test_the_cache_does_not_grow_without_end(tmp_path, monkeypatch):
     assert {path.name for path in cache.cache_folder("native").iterdir()} == kept
 
 
+def test_a_result_names_the_compiler():
+    versions = cash_flow().simulation.run(1_000, seed=SEED, engine="native", check="off").versions
+    said = subprocess.run([*on_native._command(), "--version"], capture_output=True, text=True, check=True).stdout
+    assert versions["C compiler"] == said.splitlines()[0] and len(versions["C target"]) == 16
+
+
 def test_what_the_compiler_says_is_passed_on():
     with pytest.raises(mc.EngineError, match=r"(?s)failed with status 1: .*nonsense"):
         on_native.compiled("nonsense")

@@ -156,8 +156,9 @@ class NativeEngine(Engine):
         return executable.run(job, first, count)
 
     def fingerprint(self) -> Mapping[str, str]:
-        """The compiler, its flags, and what the processor can do."""
-        return {"native compiler": hashlib.sha256(_fingerprint().encode()).hexdigest()[:16]}
+        """The compiler; and a hash of it, its flags, and what the processor can do."""
+        text = _fingerprint()
+        return {"C compiler": text.partition("\n")[0], "C target": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
     def bytes_per_iteration(self, executable: Plan) -> int:
         return _each(executable.source) - (-_fixed(executable.source) // executable.iterations)
