@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from functools import partial
 from multiprocessing import get_context, parent_process
 from secrets import token_hex
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -77,6 +77,15 @@ class Workers:
     @classmethod
     def of(cls, given: object) -> Workers | None:
         return given if given is None or isinstance(given, Workers) else cls(given)
+
+
+class Client(Protocol):
+    """Such as a `dask.distributed.Client`."""
+
+    def get_executor(self, **options: Any) -> Any: ...
+
+
+Given = Executor | Client | Workers  # as `executor=`
 
 
 def most_for_workers(slots: Sequence[Slot], iterations: int, memory: int, fewest: int) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from datetime import datetime
 from functools import cached_property, partial
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from weakref import WeakKeyDictionary
 
-from ultramc import checking
+from ultramc import checking, executors
 from ultramc.address import CellRef, RangeRef
 from ultramc.arguments import (
     Reference,
@@ -148,7 +147,7 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
-        executor: Executor | Workers | None = None,
+        executor: executors.Given | None = None,
     ) -> Result:
         """Execute `iterations` iterations and hand over their samples and statistics.
 
@@ -210,7 +209,7 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
-        executor: Executor | Workers | None = None,
+        executor: executors.Given | None = None,
     ) -> Result:
         """`run` without blocking the event loop, on which callbacks are called; they may be coroutine functions.
 
@@ -246,7 +245,7 @@ class Simulation:
         heartbeat: float = 2.0,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
-        executor: Executor | Workers | None = None,
+        executor: executors.Given | None = None,
     ) -> EventStream[Result]:
         """`run` as events: `async for event in sim.stream(n)`, whose `result()` is there when the loop has ended."""
         from ultramc.asynchronous import EventStream
@@ -278,7 +277,7 @@ class Simulation:
         strict_callbacks: bool = False,
         cancel: CancelToken | None = None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
-        executor: Executor | Workers | None = None,
+        executor: executors.Given | None = None,
     ) -> RunHandle[Result]:
         """`run` in the background. Callbacks are called on one thread of the handle's; arguments that make no sense are refused here."""
         refuse_until(until)
@@ -465,7 +464,7 @@ class Simulation:
         chunk: int | None,
         memory_limit: int | str | None,
         checkpoint: Checkpoint | str | os.PathLike[str] | None,
-        executor: Executor | Workers | None,
+        executor: executors.Given | None,
     ) -> Request:
         """Raises InputError, EngineUnavailable, CheckpointError, and MemoryLimitExceeded where the samples alone are too many."""
         check_choice("check", check, ("raise", "warn", "off"))
