@@ -34,7 +34,7 @@ def lower_bound(requirement):
 
 def test_minimum_pins_are_the_lower_bounds(project, repository):
     minimum = pins(repository / "tests/minimum.txt")
-    needed = requirements(project, "plot", "parquet", "test")
+    needed = requirements(project, "plot", "parquet", "dask", "test")
     assert {requirement.name for requirement in needed} == set(minimum)
     for requirement in needed:
         assert re.fullmatch(rf"{re.escape(lower_bound(requirement))}(\.0)*", minimum[requirement.name]), requirement
@@ -42,7 +42,7 @@ def test_minimum_pins_are_the_lower_bounds(project, repository):
 
 def test_constraints_pin_all_that_development_needs(project, repository):
     pinned = pins(repository / "tests/constraints.txt")
-    for requirement in requirements(project, "plot", "parquet", "test", "dev"):
+    for requirement in requirements(project, "plot", "parquet", "dask", "test", "dev"):
         assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), requirement
 
 

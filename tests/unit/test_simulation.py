@@ -442,8 +442,9 @@ class TestDraws:
 def test_ctrl_c_hands_over_what_was_done(monkeypatch):
     sim = simulation(PLAN, inputs={"A1": mc.Uniform(0, 1)}, outputs=["B1"])
 
-    def interrupted(engine, executable, job, pace, receive, stop, begun):
-        receive(engine.run(executable, job, 0, 100))
+    def interrupted(crew, iterations, pace, receive, begun):
+        chunk, _ = crew.begin(0, 100).result()
+        receive(chunk)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ultramc.running.execute", interrupted)
