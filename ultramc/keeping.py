@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +17,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ultramc.digest import BYTES, GROUP_BYTES, STRETCH, Failure, Tally, numeric
-from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Job, empty_chunk
+from ultramc.engines.base import CANONICAL_BLOCK, Chunk, Job, empty_chunk, processors
 from ultramc.program import HIDDEN, Program, Slot
 from ultramc.results import AnyColumn, Column, Digests
 from ultramc.validation import windows
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
     from ultramc.workbook import Workbook
 
 MOST_GROUPS = 16  # of replicates, that standard errors are made of: as many as there are replicates by default
-WORKING = 16 * STRETCH * 8  # bytes while a stretch is digested
+WORKING = 16 * STRETCH * 8  # bytes while a stretch of a cell is digested
+MOST_THREADS = 8  # that digest
 
 Array = NDArray[np.float64]
+Stretch = tuple[int, int, int]  # group, first iteration and end
 
 
 @frozen(eq=False)
@@ -151,7 +155,7 @@ class Samples(Keeping):
 
 
 class Summary(Keeping):
-    """A digest of each cell. Chunks are gathered until a stretch is whole."""
+    """A digest of each cell. Chunks are gathered until a stretch is whole; then each cell is digested by itself, on several threads."""
 
     name = "summary"
 
@@ -165,17 +169,18 @@ class Summary(Keeping):
         self._tallies = [[Tally(groups, len(facts.program.texts)) for _ in range(slot.cells.size)] for slot in self.slots]
         self._excluded = [0 for _ in self.slots]
         self._first_failed: dict[int, int] = {}  # by number of the slot
-        self._lead: list[tuple[int, int, int]] = []  # group, first and end of stretches that come before the bins are laid
+        self._lead: list[Stretch] = []  # those that come before the bins are laid
         self._windows = [
             empty_chunk(self.slots, *window) for window in (*windows(job.iterations, strata), (0, min(CANONICAL_BLOCK, job.iterations)))
         ]
         self._failures: dict[int, Chunk] = {}
         self._is_laid = False
+        self._pool: ThreadPoolExecutor | None = None
 
     @staticmethod
     def bytes(slots: Sequence[Slot], job: Job) -> int:
         buffered = Samples.bytes(slots, job) // job.iterations * (min(STRETCH, job.iterations) + CANONICAL_BLOCK)
-        return buffered + _digest_bytes(slots, job) + WORKING
+        return buffered + _digest_bytes(slots, job) + _threads() * WORKING
 
     def receive(self, chunk: Chunk) -> None:
         taken = 0
@@ -203,22 +208,47 @@ class Summary(Keeping):
         stretch = (first // self._length, first, end)
         self._begun = end
         for number, slot in enumerate(self.slots):
-            self._add(number, slot, *stretch)
+            tags = self._tags(number, slot, first, end)
+            if tags is not None:
+                self._note_failures(number, first, tags)
+                self._excluded[number] += int(np.count_nonzero(~numeric(tags).all(axis=0)))
+        self._of_each_cell(partial(self._digest_cell, stretch))
         if end <= STRETCH:
             self._lead.append(stretch)
             if end in (STRETCH, self.facts.job.iterations):
                 self._lay(end)
-        else:
-            self._count(*stretch)
 
-    def _add(self, number: int, slot: Slot, group: int, first: int, end: int) -> None:
-        tags = self._tags(number, slot, first, end)
-        if tags is not None:
-            self._note_failures(number, first, tags)
-            self._excluded[number] += int(np.count_nonzero(~numeric(tags).all(axis=0)))
-        payloads = self._buffer.payloads[number][:, _place(first, end)]
-        for cell, tally in enumerate(self._tallies[number]):
-            tally.add(group, first, payloads[cell], None if tags is None else tags[cell])
+    def _lay(self, end: int) -> None:
+        """The bins, by the first iterations, which then are counted."""
+        self._is_laid = True
+        self._of_each_cell(partial(self._lay_cell, (0, 0, end)))
+
+    def _of_each_cell(self, work: Callable[[int, int], None]) -> None:
+        """Cells have nothing to do with each other, so that it is the same in which order."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_threads(), thread_name_prefix="ultramc digest")
+        cells = [(number, cell) for number, tallies in enumerate(self._tallies) for cell in range(len(tallies))]
+        for _ in self._pool.map(lambda place: work(*place), cells):
+            pass
+
+    def _digest_cell(self, stretch: Stretch, number: int, cell: int) -> None:
+        group, first, end = stretch
+        tally, values = self._tallies[number][cell], self._values(number, cell, stretch)
+        tally.add(group, first, *values)
+        if end > STRETCH:
+            tally.count(group, *values)
+
+    def _lay_cell(self, whole: Stretch, number: int, cell: int) -> None:
+        tally = self._tallies[number][cell]
+        tally.lay(*self._values(number, cell, whole))
+        for stretch in self._lead:
+            tally.count(stretch[0], *self._values(number, cell, stretch))
+
+    def _values(self, number: int, cell: int, stretch: Stretch) -> tuple[Array, NDArray[np.uint8] | None]:
+        """Payload and tags of a cell in a stretch that is in the buffer."""
+        _, first, end = stretch
+        tags = self._tags(number, self.slots[number], first, end)
+        return self._buffer.payloads[number][cell, _place(first, end)], None if tags is None else tags[cell]
 
     def _note_failures(self, number: int, first: int, tags: NDArray[np.uint8]) -> None:
         failed = tags >= FIRST_ERROR
@@ -247,22 +277,6 @@ class Summary(Keeping):
             return None
         tags = self._buffer.tags[number]
         return np.full((slot.cells.size, end - first), slot.tag, np.uint8) if tags is None else tags[:, _place(first, end)]
-
-    def _lay(self, end: int) -> None:
-        self._is_laid = True
-        for number, slot in enumerate(self.slots):
-            tags = self._tags(number, slot, 0, end)
-            for cell, tally in enumerate(self._tallies[number]):
-                tally.lay(self._buffer.payloads[number][cell, :end], None if tags is None else tags[cell])
-        for stretch in self._lead:
-            self._count(*stretch)
-
-    def _count(self, group: int, first: int, end: int) -> None:
-        for number, slot in enumerate(self.slots):
-            tags = self._tags(number, slot, first, end)
-            payloads = self._buffer.payloads[number][:, _place(first, end)]
-            for cell, tally in enumerate(self._tallies[number]):
-                tally.count(group, payloads[cell], None if tags is None else tags[cell])
 
     def window(self, first: int, count: int) -> Chunk:
         if count == 1 and first in self._failures:
@@ -302,6 +316,8 @@ class Summary(Keeping):
             self._digest()
         if not self._is_laid:
             self._lay(self.done)
+        if self._pool is not None:
+            self._pool.shutdown()
         return {
             slot.label: Digests(
                 digests=tuple(tally.digest() for tally in tallies),
@@ -313,6 +329,10 @@ class Summary(Keeping):
 
 
 KINDS: dict[str, type[Keeping]] = {kind.name: kind for kind in (Samples, Summary)}
+
+
+def _threads() -> int:
+    return min(processors(), MOST_THREADS)
 
 
 def _digest_bytes(slots: Sequence[Slot], job: Job) -> int:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import threading
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from workbooks import workbook
 
 import ultramc as mc
+from ultramc import keeping
 from ultramc.address import CellRef, RangeRef
 from ultramc.digest import STRETCH, Digested
 from ultramc.engines import registry
@@ -396,11 +398,21 @@ def test_other_words_are_refused():
         model().run(100, keep="nothing")
 
 
+def test_threads_that_digest_change_no_bit(monkeypatch):
+    found = []
+    for threads in (1, 5):
+        monkeypatch.setattr(keeping, "_threads", lambda threads=threads: threads)
+        result = model().run(200_000, seed=4, engine="numpy", keep="summary", sampling="antithetic")
+        found.append([bits(cell) for _, cell in (*result.outputs.flat(), *result.inputs.flat())])
+    assert found[0] == found[1]
+    assert not any(thread.name.startswith("ultramc digest") for thread in threading.enumerate())
+
+
 def test_memory_is_counted_and_does_not_grow():
     sim = model()
     slots = sim.compiled.program.outputs
     counted = [Summary.bytes(slots, Job(1, n)) for n in (10**6, 10**9)]
-    assert counted[0] == counted[1] < 64 * 2**20
+    assert counted[0] == counted[1] < 56 * 2**20 + keeping._threads() * keeping.WORKING
     with pytest.raises(MemoryLimitExceeded, match='keep="summary"'):
         sim.run(10**9, memory_limit="1GB")
     with pytest.raises(MemoryLimitExceeded, match="keeping the summary"):

@@ -6,6 +6,7 @@ so that chunk size, threads and workers cannot change a bit of a result.
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -31,6 +32,11 @@ CANONICAL_BLOCK = 4_096
 
 Executable = Any
 Steps = Callable[[int, int], object]  # told how much of something is done, and of how much
+
+
+def processors() -> int:
+    """As many as the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def ignored(done: int, total: int) -> None:

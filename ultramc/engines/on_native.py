@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, Steps, ignored
+from ultramc.engines.base import CANONICAL_BLOCK, Availability, Chunk, Engine, Job, Steps, ignored, processors
 from ultramc.engines.cache import cache_folder, forget_oldest, is_kept
 from ultramc.engines.cstyle import OPS as RENDERED
 from ultramc.engines.cstyle import Source, Target, render
@@ -125,7 +125,7 @@ class NativeEngine(Engine):
     supports = frozenset(OPS) - lacks.keys()
 
     def __init__(self, *, threads: int | None = None, lanes: int | None = None) -> None:
-        self._threads = threads or _processors()
+        self._threads = threads or processors()
         self._lanes = lanes
 
     def availability(self) -> Availability:
@@ -179,10 +179,6 @@ class NativeEngine(Engine):
     @property
     def threads(self) -> int:
         return self._threads
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fixed(source: Source) -> int:
