@@ -157,7 +157,7 @@ class NativeEngine(Engine):
 
     def fingerprint(self) -> Mapping[str, str]:
         """The compiler; and a hash of it, its flags, and what the processor can do."""
-        text = _fingerprint()
+        text = _fingerprint(tuple(_command()))
         return {"C compiler": text.partition("\n")[0], "C target": hashlib.sha256(text.encode()).hexdigest()[:16]}
 
     def bytes_per_iteration(self, executable: Plan) -> int:
@@ -209,9 +209,9 @@ def _compiler() -> tuple[str, ...] | None:
 
 
 @cache
-def _fingerprint() -> str:
+def _fingerprint(command: tuple[str, ...]) -> str:
     """What a library depends on beside its source: the compiler, its flags, and the processor that it was compiled for."""
-    version = subprocess.run([*_command(), "--version"], capture_output=True, text=True, check=False, timeout=60).stdout
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, timeout=60).stdout
     processor = Path("/proc/cpuinfo")
     lines = processor.read_text(encoding="utf-8", errors="replace").splitlines() if processor.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
@@ -227,7 +227,7 @@ def _command() -> Sequence[str]:
 
 def compiled(text: str, flags: Sequence[str] = OPTIMISED, told: Steps = ignored) -> ctypes.CDLL:
     """The library of a source, from the cache or from the compiler. Raises EngineError with what the compiler said."""
-    key = hashlib.sha256("\n".join((_fingerprint(), *flags, text)).encode()).hexdigest()
+    key = hashlib.sha256("\n".join((_fingerprint(tuple(_command())), *flags, text)).encode()).hexdigest()
     path = cache_folder("native") / f"{key}.so"
     if not is_kept(path):
         _compile(text, path, flags, told)
