@@ -251,7 +251,7 @@ class Delegates(Crew):
 
     def _failure(self, error: BaseException, order: Order) -> ExecutorError:
         kind = type(error).__name__
-        told = f"{kind}: {error}" if str(error) else kind
+        told = f"{kind}: {str(error).rstrip('.')}" if str(error) else kind
         return ExecutorError(
             f"{_described(order)}: executor {type(self._workers.executor).__name__} failed with {told}; {_next_step(error)}"
         )
