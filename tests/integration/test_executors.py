@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
-from misbehaving import Different, DifferentAndDying, Once, Slow
+from misbehaving import Different, Once, Slow
 from workbooks import workbook
 
 import ultramc as mc
@@ -302,25 +302,45 @@ class Forgetful(Recording):
         return super().submit(lambda each: (time.sleep(self.late), function(each))[1], order)
 
 
+_ALIVE = {}
+
+
+def _same(number):
+    return _ALIVE[number]
+
+
+def _newest():
+    return _ALIVE["newest"]()
+
+
+class Shared(NumPyEngine):
+    """The same object for the threads of this process, pickled or not."""
+
+    name = "shared"
+
+    def __init__(self):
+        super().__init__()
+        _ALIVE[id(self)] = self
+
+    def __reduce__(self):
+        return _same, (id(self),)
+
+
+class Counted(Shared):
+    compiled = 0
+
+    def compile(self, program):
+        self.compiled += 1
+        return super().compile(program)
+
+
 class TestOrders:
     def test_answers_may_come_in_any_order(self, sim, expected):
         with Late(8) as late:
             assert bits(run(sim, late, chunk=700)) == expected["numpy"]
 
     def test_a_program_is_sent_once_and_compiled_once_to_each_process(self, sim):
-        class Counted(NumPyEngine):
-            name = "counted"
-            compiled = 0
-
-            def __reduce__(self):
-                return _same, (id(self),)
-
-            def compile(self, program):
-                self.compiled += 1
-                return super().compile(program)
-
         engine = Counted()
-        _ALIVE[id(engine)] = engine
         with Recording(4) as recording:
             for seed in (1, 2):
                 run(sim, recording, engine=engine, seed=seed)
@@ -450,23 +470,16 @@ class TestOrders:
             assert time.monotonic() - begun < 0.55
 
     def test_what_was_not_begun_is_withdrawn_after_an_error_too(self, sim):
-        class Failing(NumPyEngine):
-            name = "failing"
-
+        class Failing(Shared):
             def run(self, executable, job, first, count):
                 if first == 20_000:
                     raise MemoryError
                 time.sleep(0.2 if first > 20_000 else 0.0)
                 return super().run(executable, job, first, count)
 
-            def __reduce__(self):
-                return _same, (id(self),)
-
-        engine = Failing()
-        _ALIVE[id(engine)] = engine
         with Recording(1) as recording:
             with pytest.raises(MemoryError):
-                run(sim, recording, engine=engine)
+                run(sim, recording, engine=Failing())
             assert sum(not future.cancelled() for future in recording.futures) <= 1 + 21 + 1  # the first order, chunks, one at work
 
     def test_nothing_is_handed_over_once_it_is_cancelled(self, sim):
@@ -529,20 +542,13 @@ class TestOrders:
     def test_workers_have_the_memory_limit(self, sim):
         given = []
 
-        class Limited(NumPyEngine):
-            name = "limited"
-
+        class Limited(Shared):
             def within(self, executable, memory):
                 given.append(memory)
                 return super().within(executable, memory)
 
-            def __reduce__(self):
-                return _same, (id(self),)
-
-        engine = Limited()
-        _ALIVE[id(engine)] = engine
         with ThreadPoolExecutor(1) as pool:
-            run(sim, pool, engine=engine, memory_limit="100MB")
+            run(sim, pool, engine=Limited(), memory_limit="100MB")
         assert len(given) == 2 and given[0] == given[1] < 100 * 10**6
 
     def test_a_thread_pool_keeps_nothing_of_a_run(self, sim):
@@ -551,19 +557,7 @@ class TestOrders:
         assert not worker._READY._places
 
     def test_many_runs_at_once_compile_once_each(self, sim):
-        class Counted(NumPyEngine):
-            name = "counted"
-            compiled = 0
-
-            def __reduce__(self):
-                return _same, (id(self),)
-
-            def compile(self, program):
-                self.compiled += 1
-                return super().compile(program)
-
         engines = [Counted() for _ in range(worker.MOST_READY + 4)]
-        _ALIVE.update({id(engine): engine for engine in engines})
         with ThreadPoolExecutor(2) as pool:
             handles = [sim.start(COUNT, seed=1, engine=engine, validate=False, chunk=CHUNK, executor=pool) for engine in engines]
             for handle in handles:
@@ -644,17 +638,6 @@ class TestOrders:
         assert caught.value.run.iterations >= 5_000
 
 
-_ALIVE = {}
-
-
-def _same(number):
-    return _ALIVE[number]
-
-
-def _newest():
-    return _ALIVE["newest"]()
-
-
 # Workers that are not like the machine that asks
 
 
@@ -701,7 +684,7 @@ class TestDifferent:
 
     def test_a_part_of_a_run_names_them_too(self, sim):
         with processes() as pool, pytest.raises(ExecutorError) as caught:
-            run(sim, mc.Workers(pool, allow_different=True), engine=DifferentAndDying("kill", AT))
+            run(sim, mc.Workers(pool, allow_different=True), engine=Different("kill", AT))
         assert any("took part although" in warning for warning in caught.value.run.warnings)
 
     def test_a_checkpoint_has_none_of_them(self, sim, tmp_path):
